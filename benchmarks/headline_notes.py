@@ -48,6 +48,8 @@ def phases_note(runs: Sequence[Run]) -> str:
             name = f"{run.cell.model} (channels {channels})" if channels else run.cell.model
             networks.setdefault(run.cell.trained_on, []).append(f"`{name}`")
     alone = networks.pop("", [])
+    for words, names in networks.items():  # a model with and without phases
+        networks[words] = [f"{name[:-1]} (phases)`" if name in alone else name for name in names]
     told = [
         f"{', '.join(dict.fromkeys(names))}: trained on {words}; validation and test images are those of the heading."
         for words, names in networks.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headline_notes import machines_note, notes, old_definition, runs_note
+from headline_notes import machines_note, notes, old_definition, phases_note, runs_note
 from headline_pictures import picture_of
 from headline_runs import Run, bundled, choice, full_size, installed, name_of, problem_size
 from headline_tables import (
@@ -204,7 +204,7 @@ def task_notes(runs: Sequence[Run]) -> str:
     results = [run.result for run in runs]
     data = results[0].data
     alone = f"Trained on {sum(data.counts['train']):,} images of {' and '.join(data.trained_on)} alone."
-    told = map(wrapped, [alone if data.trained_on else "", *result_notes(results)])
+    told = map(wrapped, [alone if data.trained_on else "", phases_note(runs), *result_notes(results)])
     return "\n\n".join(filter(None, [*told, machines_note(runs)]))
 
 

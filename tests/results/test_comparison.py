@@ -109,9 +109,13 @@ def test_phases_are_part_of_the_variant_and_not_of_the_problem(make):
     phased = [make("toy/a", signal=2, seed=seed, training=training, phases=phases) for seed in (0, 1)]
     assert len({problem_key(result.cell) for result in (plain, *phased)}) == 1
     names = {variant.name: len(variant.results) for variant in group_variants([plain, *phased])}
-    assert names == {"toy/a": 1, "toy/a (trained on snr U(1, 4) for 1 epoch, then 1 for 2)": 2}
+    assert names == {"toy/a": 1, "toy/a (phases)": 2}
     pairs, _ = compare_pairs(group_variants([plain, *phased]))
     assert {name for pair in pairs for name in (pair.first, pair.second)} == {*names}
+    other = make("toy/a", signal=3, training=training, phases=(Phase(epochs=3, params={"snr": 2.0}),))
+    assert {variant.name for variant in group_variants([plain, *phased, other])} == {
+        "toy/a", "toy/a (trained on snr U(1, 4) for 1 epoch, then 1 for 2)", "toy/a (trained on snr 2 for 3 epochs)"
+    }  # fmt: skip
 
 
 def test_seeds_with_training_images_of_their_own_are_one_variant(make):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from zoo.scores.schema import Scores
 from zoo.scores.stats import critical_value
 
 MACRO = "macro"
+PHASES = "trained on"
+"""Name of the phases of a training among the settings that distinguish variants."""
 
 
 def problem_key(cell: Cell, *, any_train_size: bool = False) -> str:
@@ -88,7 +90,7 @@ def group_variants(results: Iterable[RunResult], *, any_train_size: bool = False
         model = group[0].cell.model
         others = [other for other in settings if other["model"] == model]
         differing = [
-            f"{name.rpartition('.')[2] if not name.startswith('versions.') else name[9:]} {in_words(value)}"
+            _difference(name, value, others)
             for name, value in own.items()
             # What another one does without, such as the plugin of a channel, is named by other settings.
             if any(other.get(name, value if name.startswith("versions.") else None) != value for other in others)
@@ -96,6 +98,13 @@ def group_variants(results: Iterable[RunResult], *, any_train_size: bool = False
         ordered = sorted(group, key=lambda result: result.cell.seed)
         found.append(Variant(name=f"{model} ({', '.join(differing)})" if differing else model, results=tuple(ordered)))
     return sorted(found, key=lambda variant: (-variant.rank, variant.name))
+
+
+def _difference(name: str, value: Any, others: Sequence[Mapping[str, Any]]) -> str:
+    """Return a setting in words, short where it need not be told from another one of the same model."""
+    if name == PHASES and all(other.get(PHASES, value) == value for other in others):
+        return "phases"  # which ones is stated below the table
+    return f"{name.rpartition('.')[2] if not name.startswith('versions.') else name[9:]} {in_words(value)}"
 
 
 def in_words(value: Any) -> Any:
@@ -115,7 +124,7 @@ def _decided(cell: Cell, any_train_size: bool) -> dict[str, Any]:
     if channels := describe_channels(cell.recipe.channels):
         content["channels"] = channels
     if content.pop("phases", None):
-        content["trained on"] = describe_phases(cell.phases)
+        content[PHASES] = describe_phases(cell.phases)
     if any_train_size:
         for field in ("sizes", "images"):
             content[field] = {name: value for name, value in content.get(field, {}).items() if name != "train"}
