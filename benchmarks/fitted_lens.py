@@ -38,6 +38,7 @@ from zoo.data.simulate import Simulation
 from zoo.data.truth import common_truth, truth_arrays
 from zoo.host import load_plugins
 from zoo.lensing.scenes import Scenes
+from zoo.plurals import counted
 from zoo.specs import SimulatorSpec
 
 CAMERA = {"image_size": 64, "pixel_scale": 0.1, "over_sampling": 6}
@@ -156,8 +157,8 @@ def main() -> None:
         )
         RESULT.write_text(
             "# The fitted smooth lens\n\n"
-            f"Written by `{command}`, {options.threads} thread(s), on a machine of two cores that other programs used "
-            "as well: times are indicative only. The script's first lines define the figures.\n\n"
+            f"Written by `{command}`, {counted(options.threads, 'thread')}, on a machine of two cores that other "
+            "programs used as well: times are indicative only. The script's first lines define the figures.\n\n"
             f"{text}\n\n"
             "`halo_offset`, the distance of the fitted halo from the image's middle, shows substructure by itself "
             "where the halo lies exactly in the middle of every image, as in Models A and B; the rows without it do "

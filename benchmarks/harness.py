@@ -36,6 +36,7 @@ from zoo.data.split import Split
 from zoo.devices import Precision, resolve_device, resolve_precision
 from zoo.models.classifier import Classifier
 from zoo.plan.settings import TrainingSettings
+from zoo.plurals import counted
 from zoo.results.tasks import stored_question
 from zoo.tasks.find import task_of_question
 from zoo.train import loop as training
@@ -225,7 +226,7 @@ def main() -> None:
     if options.json:
         print(json.dumps({"device": str(device), **vars(options), "rows": rows}, indent=2))
         return
-    about = f"{options.threads} thread(s)" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    about = counted(options.threads, "thread") if device.type == "cpu" else torch.cuda.get_device_name(device)
     print(f"{device}, {about}; parts are fractions of the bare loop's time\n")
     print("| " + " | ".join(rows[0]) + " |")
     print("|" + " --- |" * 3 + " ---: |" * (len(rows[0]) - 3))

@@ -10,6 +10,7 @@ from headline_tables import by_micro, wrapped
 from zoo import registry
 from zoo.data.about import version_note
 from zoo.data.channels import describe_channels
+from zoo.plurals import counted
 from zoo.report.notes import missing_twins, search_note
 from zoo.report.tables import result_notes
 from zoo.results.baselines import is_baseline
@@ -104,7 +105,7 @@ def machines_note(runs: Sequence[Run]) -> str:
     for run in runs:
         about = run.result.environment
         torch = about.libraries["torch"]
-        found.add(f"{about.gpu or 'no GPU'}, {about.processor}, {about.threads} thread(s), torch {torch}")
+        found.add(f"{about.gpu or 'no GPU'}, {about.processor}, {counted(about.threads, 'thread')}, torch {torch}")
     return wrapped(f"Machines: {'; '.join(sorted(found))}.")
 
 

@@ -27,6 +27,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from zoo.plurals import counted
+
 NETWORKS = (
     "gconv/p4m", "gconv/p4m_resnet18", "timm/resnet18", "gconv/p4", "gconv/z2", "gconv/octic_small",
     "gconv/p4m_convnext", "escnn/c4", "escnn/d4", "escnn/d8", "timm/convnext_atto",
@@ -136,7 +138,7 @@ def main() -> None:
         RESULT.write_text(
             "# Precision of a training on the CPU\n\n"
             f"Written by `uv run python benchmarks/precision.py {' '.join(sys.argv[1:])}`: {processor_name()}, "
-            f"{options.threads} thread(s), torch {torch.__version__}, batches of {options.batch} images of "
+            f"{counted(options.threads, 'thread')}, torch {torch.__version__}, batches of {options.batch} images of "
             f"{options.image_size} x {options.image_size} pixels, {options.rounds} rounds. The "
             "script's first lines define the figures.\n\n"
             f"{table}\n"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from zoo.errors import UsageError, nearest
 from zoo.lensing.draws import Draws
+from zoo.plurals import counted
 
 _FORM = re.compile(r"\s*([A-Za-z]+)\s*\(([^()]*)\)\s*")
 _ARGUMENTS = {"U": 2, "LogU": 2, "Normal": 2, "Poisson": 1}
@@ -89,7 +90,8 @@ def parse_prior(value: object, *, name: str) -> Prior:
     except ValueError:
         numbers = ()
     if len(numbers) != _ARGUMENTS[form]:
-        raise UsageError(f"{name}={text!r}: {form} takes {_ARGUMENTS[form]} number(s).", hint=f"Priors are: {forms}.")
+        takes = counted(_ARGUMENTS[form], "number")
+        raise UsageError(f"{name}={text!r}: {form} takes {takes}.", hint=f"Priors are: {forms}.")
     return _checked(form, numbers, name=name)
 
 
