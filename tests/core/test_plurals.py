@@ -16,7 +16,7 @@ NOUNS = (
     "parts|processes|problems|rows|runs|scenes|seeds|shards|tensors|trials"
 )
 ADJECTIVE = r"(?:(?!(?:and|has|holds|images|in|is|of|on) )[a-z-]+ )?"
-COUNTS = re.compile(rf"^ {ADJECTIVE}(?:{NOUNS})\b(?!/s)")
+COUNTS = re.compile(rf"^ {ADJECTIVE}(?:(?:{NOUNS})\b(?!/s)|[a-z]+\(s\))")
 """Text after a value that makes the value the number of things."""
 NAMES = {"split", "_IN_WORDS[name]"}
 """Values that are words, as in "the test images"."""
@@ -57,6 +57,7 @@ def test_a_noun_is_singular_for_one_only(number, noun, text):
 
 def test_the_search_finds_what_it_should():
     assert numbers_with_a_plural('f"{len(a):,} images and {b} new files"') == ["len(a)", "b"]
+    assert numbers_with_a_plural('f"{a} thread(s) of {b}"') == ["a"]
     assert numbers_with_a_plural('f"{rate} images/s, {a} of {b}: imagess"') == []
 
 
