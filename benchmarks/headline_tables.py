@@ -201,22 +201,23 @@ def difficulty_table(runs: Sequence[Run]) -> str:
     problems: dict[tuple[str, str], list[Run]] = {}
     for run in sorted(runs, key=lambda run: name_of(run.cell)):
         problems.setdefault((name_of(run.cell), choice(run)), []).append(run)
+    probed = any(math.isfinite(probe_of(run)) for run in runs)  # runs of earlier versions; today a baseline is a model
     body = []
     for (data, changed), own in problems.items():
         by_model = {run.cell.model: run for run in own}
         cells = (learnt(by_model[model]) if model in by_model else "" for model in models)
-        body.append([data, changed, *cells, area(probe_of(own[0]))])
+        body.append([data, changed, *cells, *([area(probe_of(own[0]))] if probed else [])])
     sizes = runs[0].cell.sizes
     text = (
         f"Micro and macro AUC with the published substructure masses, {sizes['train']:,} training images, budget "
         f"{runs[0].cell.budget}{trained_on(runs)}. In brackets: training and validation loss of the epoch whose "
         "weights were kept (a validation loss above the training loss is overfitting), and the fall of the training "
-        "loss over the last "
-        "fifth of the epochs. If it is large, the score depends on how early this training begins to learn as well as "
-        "on the difficulty of the problem. The last column is the macro AUC of the scalar probe. See "
-        "[populations.md](populations.md#difficulty-of-the-problem)."
+        "loss over the last fifth of the epochs. If it is large, the score depends on how early this training begins "
+        "to learn as well as on the difficulty of the problem. "
+        f"{'The last column is the macro AUC of the scalar probe. ' if probed else ''}"
+        "See [populations.md](populations.md#difficulty-of-the-problem)."
     )
-    header = ["data", "changed", *(f"`{model}`" for model in models), "probe"]
+    header = ["data", "changed", *(f"`{model}`" for model in models), *(["probe"] if probed else [])]
     return f"{wrapped(text)}\n\n{rows(header, body, texts=2)}"
 
 
@@ -230,6 +231,8 @@ def learnt(run: Run) -> str:
     """Return micro and macro AUC, and how the training ended, or that it had not begun."""
     auc, history = run.result.test.auc, run.history
     told = f"{area(auc['micro'])} / {area(auc['macro'])}"
+    if run.cell.fits_itself:
+        return told
     if history[-1].train_loss > 0.99 * math.log(len(CLASSES)):
         return f"{told} (nothing learnt: the loss stayed at ln 3)"
     return f"{told} ({training_end(history, epoch=run.result.val.epoch).in_words()})"

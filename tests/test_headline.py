@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import sys
 import time
 from dataclasses import replace as replace_cell
@@ -193,6 +194,19 @@ def test_difficulty_names_what_was_changed(headline, page, tables):
     both = page.make_page([headline.read_run(alone), headline.read_run(paper)])
     assert "9,216 training images, budget laptop." in both
     assert "67,500 training images, budget paper." in both
+
+
+def test_a_baseline_stands_in_the_table_of_difficulty_without_the_end_of_a_training(headline, tables):
+    runs = [headline.read_run(run) for run in headline.read_record() if is_on(run, "modelB") and run["part"] == "table"]
+    chosen = [
+        next(run for run in runs if run.cell.model == model and run.cell.budget == "laptop" and not run.result.probe)
+        for model in ("baselines/scalars_boosted", "gconv/p4")
+    ]
+    *_, row = tables.difficulty_table(chosen).splitlines()
+    _, data, changed, boosted, network, _ = (cell.strip() for cell in row.split("|"))
+    assert (data, changed) == ("modelB", "nothing")
+    assert re.fullmatch(r"\.\d{4} / \.\d{4}", boosted)
+    assert re.fullmatch(r"\.\d{4} / \.\d{4} \(training loss .*\)", network)
 
 
 def with_cell(run, **changes):
