@@ -11,6 +11,7 @@ from zoo import registry
 from zoo.errors import UsageError, nearest
 from zoo.host import Host, load_plugins
 from zoo.paths import user_path
+from zoo.plain_values import check_seed
 from zoo.specs import DatasetSpec, ModelSpec, SimulatorSpec
 
 if TYPE_CHECKING:
@@ -313,8 +314,7 @@ def open_dataset(
         raise UsageError(f"split '{split}' is not one of {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
     if type(images) is not int or not 1 <= images <= MOST_IMAGES:
         raise UsageError(f"images={images!r} must be a whole number from 1 to {MOST_IMAGES:,}.")
-    if type(seed) is not int or not 0 <= seed < 2**63:
-        raise UsageError(f"seed={seed!r} must be a whole number, 0 or more.")
+    check_seed(seed)
     spec = registry.find(host, DatasetSpec, name)
     for param in params:
         if param not in spec.params:

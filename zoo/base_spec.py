@@ -48,6 +48,9 @@ class Spec:
     card: str = ""
 
     def __post_init__(self) -> None:
+        for name, value in (("id", self.id), ("target", self.target)):
+            if not isinstance(value, str):
+                raise ValueError(f"{type(self).__name__}: {name} must be a text, not {value!r:.200}")
         if not ID_PATTERN.fullmatch(self.id) or len(self.id) > LONGEST_ID:
             raise ValueError(
                 f"{self.kind} id {self.id[: LONGEST_ID + 9]!r} is not of the form namespace/name, or has more than "

@@ -63,6 +63,11 @@ class PluginRecord:
         """Whether it belongs to this project."""
         return self.distribution in first_party().values()
 
+    @property
+    def show_errors(self) -> str:
+        """The command that shows why the plugin is broken."""
+        return f"zoo{f' --plugin {self.distribution}' if self.version == 'file' else ''} plugins --errors"
+
 
 @dataclass
 class Host:
@@ -110,7 +115,7 @@ class Host:
                 hint="Rename the file.",
             )
         if record.state == "broken":
-            raise MissingError(f"{path}: {record.error}", hint=f"See: zoo --plugin {path} plugins --errors")
+            raise MissingError(f"{path}: {record.error}", hint=f"See: {record.show_errors}")
         return candidate.name
 
     def resolve_model(self, name: str) -> ModelSpec | None:

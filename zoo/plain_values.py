@@ -85,14 +85,32 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, Mapping) and all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
 
 
+MOST_SEED = 2**63 - 1
+"""Largest seed of images: torch and NumPy hold it."""
+
+
+def check_seed(seed: object, *, name: str = "seed") -> None:
+    """Refuse what is not a seed of images.
+
+    Args:
+        seed: A value from outside.
+        name: What the message calls it.
+
+    Raises:
+        UsageError: It is not a whole number from 0 to `MOST_SEED`.
+    """
+    if type(seed) is not int or not 0 <= seed <= MOST_SEED:
+        raise UsageError(f"{name}={seed!r} must be a whole number from 0 to {MOST_SEED:,}.")
+
+
 FORMS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "str": ("a text", lambda value: isinstance(value, str)),
     "str | None": ("a text or None", lambda value: value is None or isinstance(value, str)),
     "int | None": (
-        "a whole number, 0 or more, or None",
-        lambda value: value is None or (type(value) is int and 0 <= value < 2**63),
+        "a whole number from 0 to 2^63 - 1, or None",
+        lambda value: value is None or (type(value) is int and 0 <= value <= MOST_SEED),
     ),
-    "int": ("a whole number, 0 or more", lambda value: type(value) is int and 0 <= value < 2**63),
+    "int": ("a whole number from 0 to 2^63 - 1", lambda value: type(value) is int and 0 <= value <= MOST_SEED),
     "bool": ("True or False", lambda value: isinstance(value, bool)),
     # A forgotten comma makes ("timm") a text, and each letter would be taken for a name.
     "tuple[str, ...]": (

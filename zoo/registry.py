@@ -252,7 +252,7 @@ def _unknown(host: Host, kind: type[Spec], name: str) -> UsageError | MissingErr
         if record is not None and record.state == "broken":
             return MissingError(
                 f"{kind.kind} '{name}': its plugin is broken: {record.error}",
-                hint="See: zoo plugins --errors",
+                hint=f"See: {record.show_errors}",
             )
         if record is not None and record.state == "disabled":
             return MissingError(
@@ -269,7 +269,7 @@ def _unknown(host: Host, kind: type[Spec], name: str) -> UsageError | MissingErr
     if not specs:
         return MissingError(
             f"No plugin offers a {kind.kind}.",
-            hint="Install one, such as: pip install lens-zoo-gconv; see: zoo plugins",
+            hint=f"Install a plugin that does: zoo install NAME; how to write one: zoo new-plugin{disabled_note(host)}",
         )
     names = [spec.id for spec in specs] + [spec.name for spec in specs]
     hint = f"See: {LIST_COMMANDS[kind]}{disabled_note(host)}"

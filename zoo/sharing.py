@@ -10,6 +10,7 @@ from zoo.api import default_host
 from zoo.errors import UsageError, nearest
 from zoo.host import Host
 from zoo.paths import user_path
+from zoo.plain_values import check_seed
 
 if TYPE_CHECKING:
     from zoo.inference.answer import Prediction
@@ -73,8 +74,7 @@ def simulate(
         raise UsageError(f"split '{split}' is not one of {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
     if type(images) is not int or not 1 <= images <= MOST_IMAGES:
         raise UsageError(f"images={images!r} must be a whole number from 1 to {MOST_IMAGES:,}.")
-    if type(seed) is not int or not 0 <= seed < 2**63:
-        raise UsageError(f"seed={seed!r} must be a whole number, 0 or more.")
+    check_seed(seed)
     settings = {f"data.{name}": value for name, value in params.items()}
     device = device_for(host, launch, device)
     _, recipe = plan_images(host, dataset, settings=settings, simulator=simulator or "", device=device, seed=seed)

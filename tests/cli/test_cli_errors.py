@@ -234,3 +234,24 @@ def test_run_cell_of_an_impossible_model_fails_with_its_cause(tmp_path, capsys, 
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["status"] == "failed"
     assert "toyzoo/tiny cannot be built" in result["error"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("rerun", "3f2a", "--tolerance", "nan"), "--tolerance nan must be 0 or more"),
+        (("rerun", "3f2a", "--tolerance", "-1"), "--tolerance -1 must be 0 or more"),
+        (("equivariance", "p4m", "--seed", "18446744073709551616"), "is not in the range"),
+        (("equivariance", "p4m.modelA", "-n", "99999999999"), "is not in the range"),
+        (
+            ("equivariance", "p4m", "--set", "model.widths=[99999999,99999999,8,10,10,14]"),
+            "has more than 1,073,741,824",
+        ),
+        (("evaluate", "p4m.modelA", "--seed", "9999999999999999999"), "from 0 to 9,223,372,036,854,775,807"),
+        (("check", "p4m", "--data", "nope"), "Unknown data set 'nope'"),
+        (("check", "p4m", "--simulator", "nope"), "Unknown simulator 'nope'"),
+        (("tune", "--show", "a", "--trials", "3"), "--show runs nothing, so --trials has no effect"),
+    ],
+)
+def test_impossible_values_are_refused_before_anything_runs(zoo, words, said):
+    assert said in zoo(*words, code=2)[1]

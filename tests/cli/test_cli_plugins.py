@@ -77,9 +77,10 @@ def test_a_missing_plugin_file_is_reported(zoo, plugin):
 
 
 def test_a_broken_file_gives_a_note(plugin, zoo):
-    out, err = zoo("--plugin", plugin("sickfile", "1 / 0"), "list-models")
+    file = plugin("sickfile", "1 / 0")
+    out, err = zoo("--plugin", file, "list-models")
     assert "gconv/p4m" in out
-    assert "broken plugin sickfile; see: zoo plugins --errors" in err
+    assert f"broken plugin sickfile; see: zoo --plugin {file} plugins --errors" in err
     out, _ = zoo("plugins", "--json")  # the variable is still set: this is the same process
     _, err = zoo("nosuch", code=2)
     assert "broken plugin sickfile" in err  # the command may have been its own

@@ -81,9 +81,13 @@ def ran(monkeypatch):
 def test_names_become_requirements(ran, zoo, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
+    assert "is no project of a plugin" in zoo("install", "./mine", code=2)[1]
+    (tmp_path / "mine" / "pyproject.toml").touch()
     monkeypatch.setattr(install, "_is_installed", lambda name: True)
     for words, expected in (
         (["gconv", "other-nets>=2"], [first_party()["gconv"], "other-nets>=2"]),
+        (["gconv==0.1.0", "Gconv >=1,<2"], [first_party()["gconv"] + end for end in ("==0.1.0", " >=1,<2")]),
+        (["other[all]==2", "git+https://a.org/b"], ["other[all]==2", "git+https://a.org/b"]),
         (["./mine", "-U"], ["--upgrade", str(tmp_path / "mine")]),
         (["mine", "-e"], ["-e", str(tmp_path / "mine")]),
     ):
@@ -92,7 +96,8 @@ def test_names_become_requirements(ran, zoo, tmp_path, monkeypatch):
     assert "needs a folder" in zoo("install", "-e", "nothing", code=2)[1]
     for absent in ("./nothing", "nothing/mine", "./mine.whl"):
         assert f"{(tmp_path / absent).absolute()} does not exist." in zoo("install", absent, code=2)[1]
-    assert "not the name of a plugin" in zoo("install", "--", "--target=/other", code=2)[1]
+    for wrong in ("--target=/other", "gconv; rm x", "gconv==nope", "gconv=1"):
+        assert "not the name of a plugin" in zoo("install", "--", wrong, code=2)[1]
     assert not ran.calls
 
 

@@ -67,3 +67,35 @@ def test_several_processes_cannot_train_in_turns():
     check_turns(HOST, cells, 1)
     with pytest.raises(UsageError, match="2 processes cannot train oddones/turns"):
         check_turns(HOST, cells, 2)
+
+
+@pytest.mark.parametrize("widths", [[40_000_000, 6, 8, 10, 10, 14], [99_999_999, 99_999_999, 8, 10, 10, 14]])
+def test_a_network_that_no_memory_holds_is_refused_before_memory_is_taken(widths):
+    with pytest.raises(UsageError, match="gconv/p4m has more than 1,073,741,824 numbers with these hyper-parameters"):
+        planned(["gconv/p4m"], "modelB", settings={"widths": widths})
+
+
+def test_defaults_are_tried_where_images_are_smaller_than_those_of_any_budget():
+    with pytest.raises(UsageError, match="image_size is 16, but must be larger"):
+        planned(["gconv/p4m"], "modelB", settings={"data.image_size": 16})
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"), [("gconv/z2", {}), ("gconv/p4m", {"data.channels": ["image", "residual"]})]
+)
+def test_weights_that_do_not_fit_stop_the_plan(model, settings):
+    with pytest.raises(UsageError, match=f"{model} cannot start from the weights of gconv/p4m .*of another shape"):
+        planned([model], "modelB", settings={"init": "p4m.modelB", **settings})
+
+
+def test_weights_of_another_number_of_classes_may_start_a_training():
+    [cell] = planned(["gconv/p4m"], "modelA", settings={"init": "p4m.modelB"}, task="substructure")
+    assert cell.training["init"].startswith("sha256:")
+
+
+def test_an_auxiliary_truth_that_is_the_same_for_all_images_stops_the_plan():
+    with pytest.raises(
+        UsageError, match="auxiliary=total_einstein_radius is undefined, or the same, for all"
+    ) as refused:
+        planned(["gconv/p4m"], "modelA", settings={"auxiliary": "shear,total_einstein_radius"})
+    assert "shear" in refused.value.hint

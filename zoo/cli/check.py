@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zoo import registry
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json, rewrite_line
 from zoo.cli.listing import print_aligned
 from zoo.errors import UsageError
 from zoo.isolation import printing_to_stderr
 from zoo.paths import user_path
+from zoo.specs import DatasetSpec, SimulatorSpec
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -81,6 +83,9 @@ def check(
         host, name = load_plugins(files=[target]), user_path(target).stem.lower()
     else:
         host, name = host_of(ctx), target
+    for kind, given_name in ((DatasetSpec, data), (SimulatorSpec, simulator)):
+        if given_name:
+            registry.find(host, kind, given_name)
     found: list[Outcome] = []
     level = logging.getLogger().level
     logging.getLogger().setLevel(logging.CRITICAL)  # faults are in the table, notes on runs have no use here

@@ -16,6 +16,7 @@ from zoo.cli.options import DEVICE, RUNS_IN
 from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
 from zoo.isolation import printing_to_stderr
+from zoo.plain_values import MOST_SEED
 from zoo.plan.overrides import parse_settings
 from zoo.schema import plain
 from zoo.specs import ModelSpec
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from zoo.host import Host
     from zoo.inference.equivariance import Measured
 
+_MOST_IMAGES = 10_000  # all of them are in memory, and turned in many ways
 _OF_UNTRAINED = {"sizes": "--image-size", "pairs": "--set", "seed": "--seed"}
 _OF_TRAINED = {"files": "--images", "number": "-n", "device": "--device"}
 
@@ -46,6 +48,7 @@ _OF_TRAINED = {"files": "--images", "number": "-n", "device": "--device"}
 )
 @click.option(
     "--seed",
+    type=click.IntRange(0, MOST_SEED),
     default=0,
     show_default=True,
     help="Draw the weights and the images of an untrained network with this seed.",
@@ -61,7 +64,7 @@ _OF_TRAINED = {"files": "--images", "number": "-n", "device": "--device"}
 @click.option(
     "-n",
     "number",
-    type=click.IntRange(2),
+    type=click.IntRange(2, _MOST_IMAGES),
     default=64,
     show_default=True,
     help="Measure weights on this number of test images.",

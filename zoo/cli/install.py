@@ -27,6 +27,12 @@ from zoo.plurals import counted
 
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PROJECT = ("pyproject.toml", "setup.py")
+_DISTRIBUTION = re.compile(
+    r"(?P<name>[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?)"
+    r"(?P<rest>(?:\[[a-z0-9._, -]*\])?(?: *(?:===?|~=|!=|<=?|>=?) *v?\d[a-z0-9.*+!_-]* *,?)*)",
+    re.IGNORECASE,
+)
+"""A distribution with extras and versions, as installers read it; without a URL and without markers."""
 _ELSEWHERE = re.compile(r"(PIP|UV)_(TARGET|PREFIX|ROOT|USER|PYTHON|SYSTEM_PYTHON|DRY_RUN|REQUIRE_VIRTUALENV)")
 """Variables that direct an installer to another place, or to none."""
 
@@ -118,6 +124,8 @@ def _requirement(name: str, *, editable: bool) -> str:
     """
     if name.startswith("-"):
         raise UsageError(f"'{name}' is not the name of a plugin.")
+    if "://" in name and not editable:  # the installer reads addresses
+        return name
     is_path = os.sep in name or name == "."
     if not is_path and not editable and any(os.path.isfile(user_path(name) / file) for file in _PROJECT):
         raise UsageError(
@@ -127,10 +135,18 @@ def _requirement(name: str, *, editable: bool) -> str:
         folder = user_path(name).absolute()
         if not folder.is_dir():
             raise UsageError(f"--editable needs a folder; {folder} is not a folder.")
+        if not any(os.path.isfile(folder / file) for file in _PROJECT):
+            raise UsageError(f"{folder} is no project of a plugin: it has no {' or '.join(_PROJECT)}.")
         return str(folder)
-    if is_path and "://" not in name and not user_path(name).exists():
+    if is_path and not user_path(name).exists():
         raise UsageError(f"{user_path(name).absolute()} does not exist.", hint="A distribution has no '/' in its name.")
-    return first_party().get(name.lower(), name)
+    if is_path:
+        return name
+    if (match := _DISTRIBUTION.fullmatch(name.strip())) is None:
+        raise UsageError(
+            f"'{name}' is not the name of a plugin or of a distribution.", hint="Write NAME, or NAME==VERSION."
+        )
+    return first_party().get(match["name"].lower(), match["name"]) + match["rest"]
 
 
 def _distribution_of(host: Host, name: str) -> str:

@@ -48,6 +48,8 @@ def rerun(
     from zoo.results.find import find_run
     from zoo.run.rerun import rerun as run_again
 
+    if not tolerance >= 0:  # nor is nan
+        raise UsageError(f"--tolerance {tolerance:g} must be 0 or more.")
     host = host_of(ctx)
     warn_of_broken(host)
     run_dir = find_run(run, store=source)

@@ -18,6 +18,7 @@ from zoo.inference.evaluate import evaluation_recipe, open_evaluation
 from zoo.inference.prepare import Preparation, prepare_image
 from zoo.inference.read import Picture, Skipped
 from zoo.models.classifier import Classifier, build_classifier
+from zoo.models.size_limit import size_limit
 from zoo.models.trained import TrainedClassifier
 from zoo.plurals import counted
 from zoo.schema import Count, Record
@@ -89,7 +90,8 @@ def measure_untrained(
     """
     torch.manual_seed(seed)
     task = example_task(spec.tasks[0], tasks_by_name(host))
-    classifier = build_classifier(host, spec.id, hparams, image_shape=(1, size, size), num_classes=task.outputs)
+    with size_limit(spec.id):
+        classifier = build_classifier(host, spec.id, hparams, image_shape=(1, size, size), num_classes=task.outputs)
     images = blob_images(BLOB_IMAGES, 1, size, seed=seed)
     try:
         with torch.no_grad():

@@ -21,6 +21,7 @@ from zoo.data.rotation import rotate, rotate_quarters
 from zoo.data.shards import MOST_IMAGES, SHARD_SIZE
 from zoo.data.split import Split
 from zoo.errors import DataError, UsageError, nearest
+from zoo.plain_values import check_seed
 from zoo.plan.overrides import merge_params
 from zoo.plan.recipes import make_recipe
 from zoo.results.tasks import stored_question
@@ -108,8 +109,7 @@ def evaluation_recipe(
         MissingError: A plugin is absent.
     """
     made_by = trained.about.recipe
-    if type(seed) is not int or not 0 <= seed < 2**63:
-        raise UsageError(f"seed={seed!r} must be a whole number, 0 or more.")
+    check_seed(seed)
     spec = registry.find(host, DatasetSpec, data or made_by.dataset)
     origin = registry.find(host, DatasetSpec, made_by.dataset)
     defaults = defaults_at(origin, made_by.dataset_version)

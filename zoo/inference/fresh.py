@@ -13,6 +13,7 @@ from zoo.data.recipe import FRESH, Recipe
 from zoo.errors import UsageError, ZooError
 from zoo.inference.evaluate import open_evaluation, predictions, task_of_weights
 from zoo.models.load import load_weights
+from zoo.plain_values import check_seed
 from zoo.results import store
 from zoo.results.cell import Cell
 from zoo.results.find import good_result
@@ -36,8 +37,7 @@ def check_fresh_test(cells: Sequence[Cell], *, seed: int) -> None:
     Raises:
         UsageError: The seed is impossible, or a data set consists of existing images.
     """
-    if type(seed) is not int or not 0 <= seed < 2**63:
-        raise UsageError(f"fresh_test={seed!r} must be a whole number, 0 or more.")
+    check_seed(seed, name="fresh_test")
     existing = sorted({cell.data for cell in cells if cell.recipe.simulator is None})
     if existing:
         raise UsageError(

@@ -15,11 +15,16 @@ from zoo.results.cell import Cell
 from zoo.specs import REFERENCE_SHAPE, DatasetSpec, ModelSpec
 from zoo.tasks.find import task_of_cell
 from zoo.tasks.task import Task
+from zoo.weights.start import check_start
 
 if TYPE_CHECKING:
     from torch import nn
 
     from zoo.host import Host
+
+
+SMALLEST = 32
+"""Height and width in pixels of the smallest images that any network takes: those of budget smoke."""
 
 
 def check_arguments(
@@ -34,8 +39,9 @@ def check_arguments(
 ) -> None:
     """Build a network of this repository whose arguments a request states, and refuse what its builder refuses.
 
-    Its defaults are possible: a network with all of them is not built, unless it fits itself to truths, of which it may
-    answer one or several, or brings parts of its training.
+    Its defaults are possible on images of `SMALLEST` pixels and more: there, a network with all of them is not built,
+    unless it fits itself to truths, of which it may answer one or several, starts from weights, or brings parts of its
+    training.
 
     Args:
         host: The plugins.
@@ -48,14 +54,33 @@ def check_arguments(
 
     Raises:
         UsageError: The builder refuses an argument by this error or a ValueError, or the network brings what the
-            settings ask for.
+            settings ask for, or does not take the weights that it starts from.
     """
-    parts = settings is not None and (settings.loss or settings.optimizer or settings.auxiliary)
-    if dict(hparams) == dict(model.defaults) and not parts and not (model.fits_itself and task.question.targets):
+    parts = settings is not None and (settings.loss or settings.optimizer or settings.auxiliary or settings.init)
+    stated = dict(hparams) != dict(model.defaults) or (model.fits_itself and task.question.targets)
+    if not (stated or parts or _has_small_images(host, recipe, sizes)):
         return
-    network = _network_of(host, model, hparams, recipe=recipe, sizes=sizes, task=task)
+
+    def build(outputs: int) -> nn.Module | None:
+        return _network_of(host, model, hparams, recipe=recipe, sizes=sizes, outputs=outputs)
+
+    network = build(task.outputs)
     if network is not None and settings is not None:
         check_brought(network, settings, model=model.id)
+        if settings.init:
+            check_start(host, model.id, settings.init, network=network, outputs=task.outputs, build=build)
+
+
+def _has_small_images(host: Host, recipe: Recipe, sizes: Mapping[str, int]) -> bool:
+    """Whether simulated images are smaller than all networks take; images that exist may take long to open."""
+    from zoo.data.open import Dataset
+
+    if not registry.find(host, DatasetSpec, recipe.dataset).simulated:
+        return False
+    try:
+        return Dataset(host, recipe, sizes).image_shape[-1] < SMALLEST
+    except ZooError:
+        return False
 
 
 def check_turns(host: Host, cells: Sequence[Cell], processes: int) -> None:
@@ -76,7 +101,7 @@ def check_turns(host: Host, cells: Sequence[Cell], processes: int) -> None:
     for model, cell in {cell.model: cell for cell in cells if not cell.fits_itself}.items():
         task = task_of_cell(host, registry.find(host, DatasetSpec, cell.data), cell.task)
         spec = registry.find(host, ModelSpec, model)
-        network = _network_of(host, spec, cell.hparams, recipe=cell.recipe, sizes=cell.sizes, task=task)
+        network = _network_of(host, spec, cell.hparams, recipe=cell.recipe, sizes=cell.sizes, outputs=task.outputs)
         if network is not None and trains_in_turns(network):
             raise UsageError(
                 f"{counted(processes, 'process')} cannot train {model}, whose optimisers take turns.",
@@ -91,7 +116,7 @@ def _network_of(
     *,
     recipe: Recipe,
     sizes: Mapping[str, int],
-    task: Task,
+    outputs: int,
 ) -> nn.Module | None:
     """Return the network of a cell.
 
@@ -99,7 +124,8 @@ def _network_of(
     that exist already may take long to open: a network is built for others first, and for these if it refuses.
 
     Args:
-        host, model, hparams, recipe, sizes, task: Arguments of `check_arguments`.
+        host, model, hparams, recipe, sizes: Arguments of `check_arguments`.
+        outputs: Number of predictions for an image.
 
     Returns:
         The network; None for one of others, or where it cannot be built for a reason that its cell will state.
@@ -113,29 +139,30 @@ def _network_of(
         return None
     if not registry.find(host, DatasetSpec, recipe.dataset).simulated:
         try:
-            return _built(model, hparams, (REFERENCE_SHAPE["in_chans"], REFERENCE_SHAPE["image_size"]), task)
+            return _built(model, hparams, (REFERENCE_SHAPE["in_chans"], REFERENCE_SHAPE["image_size"]), outputs)
         except UsageError:
             pass
     try:
         channels, _, size = Dataset(host, recipe, sizes).image_shape
     except ZooError:
         return None
-    return _built(model, hparams, (channels, size), task)
+    return _built(model, hparams, (channels, size), outputs)
 
 
-def _built(model: ModelSpec, hparams: Mapping[str, Any], shape: tuple[int, int], task: Task) -> nn.Module | None:
+def _built(model: ModelSpec, hparams: Mapping[str, Any], shape: tuple[int, int], outputs: int) -> nn.Module | None:
     import torch
 
     from zoo.models.load import hparams_for_loading
     from zoo.models.network import build_network
+    from zoo.models.size_limit import size_limit
 
     try:
         # Not on "meta", which libraries of filters would keep in their own caches.
-        with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+        with torch.device("cpu"), torch.random.fork_rng(devices=[]), size_limit(model.id):
             return build_network(
                 model,
                 in_chans=shape[0],
-                num_classes=task.outputs,
+                num_classes=outputs,
                 image_size=shape[1],
                 hparams=hparams_for_loading(model, hparams),
             )

@@ -53,16 +53,18 @@ def resolve_parts(host: Host, training: Mapping[str, Any], *, task: str) -> dict
     return resolved
 
 
-def check_auxiliary(settings: TrainingSettings, scenes: Scenes | None, *, data: str) -> None:
+def check_auxiliary(settings: TrainingSettings, scenes: Scenes | None, *, question: Question, data: str) -> None:
     """Refuse auxiliary truths that the training images will not have.
 
     Args:
         settings: Settings of a training with auxiliary truths.
         scenes: Some scenes of the data set; None where images exist already, whose truths are checked by the training.
+        question: Labels, and the images that may be trained on.
         data: Id of the data set.
 
     Raises:
-        UsageError: A truth is not stored or turns with the image, or the training images are streamed.
+        UsageError: A truth is not stored, turns with the image, or is undefined or the same for all images that may be
+            trained on; or the training images are streamed.
     """
     if settings.stream:
         raise UsageError(
@@ -70,10 +72,17 @@ def check_auxiliary(settings: TrainingSettings, scenes: Scenes | None, *, data: 
             hint="Leave out one of the two. Stored images with new noise: --set new_noise=true",
         )
     if scenes is not None:
-        from zoo.data.targets import target_values
+        from zoo.data.targets import truth_names
         from zoo.data.truth import truth_arrays
 
-        target_values(settings.auxiliary_names, parameters=scenes.parameters, truth=truth_arrays(scenes), data=data)
+        names = settings.auxiliary_names
+        known = _differing(truth_names(scenes.parameters, truth_arrays(scenes)), scenes, question=question, data=data)
+        if same := [name for name in names if name not in _differing(names, scenes, question=question, data=data)]:
+            raise UsageError(
+                f"auxiliary={', '.join(same)} is undefined, or the same, for all images of {data} that may be trained "
+                "on.",
+                hint=f"Those that differ: {', '.join(known)}",
+            )
 
 
 def check_truths(

@@ -59,7 +59,7 @@ def training_settings(shared: Shared, data: OnData, model: ModelSpec) -> Trainin
     given = {**model.training, **shared.budget.training, **shared.training[model.id]}
     settings = TrainingSettings(**resolve_parts(shared.host, given, task=data.asked.name))
     if settings.auxiliary:
-        check_auxiliary(settings, data.scenes, data=data.dataset.id)
+        check_auxiliary(settings, data.scenes, question=data.task.question, data=data.dataset.id)
     if settings.new_noise:
         _check_new_noise(shared, data)
     return settings

@@ -74,18 +74,25 @@ class ModelSubject:
     def accepted(self) -> list[Case]:
         """Return the cases without those that the model refuses by a UsageError; the first one must be accepted.
 
-        A model may refuse sizes, channels or settings that it is not made for.
+        A model may refuse sizes, channels and tasks that it is not made for.
+
+        Raises:
+            UsageError: It refuses hyper-parameters that differ from the defaults for every task.
         """
         if "accepted" not in self.cached:
-            found = list(self.cases[:1])
+            found, refused = list(self.cases[:1]), []
             for one in self.cases[1:]:
                 try:
                     self.build(one)
-                except UsageError:
+                except UsageError as error:
+                    refused.append((one, error))
                     continue
                 except Exception:
                     pass  # the check 'builds' reports it
                 found.append(one)
+            for one, refusal in refused:
+                if one.hparams and not any(each.hparams == one.hparams for each in found):
+                    raise refusal
             self.cached["accepted"] = found
         cases: list[Case] = self.cached["accepted"]
         return cases

@@ -130,7 +130,7 @@ print(json.dumps(found | {"printed": printed.decode(errors="replace")}))
 def loads(subject: PluginSubject) -> None:
     """It is loaded: import, version of the plugin interface, hooks and specs are accepted."""
     record = subject.record
-    require(record.state == "ok", f"It is {record.state}: {record.error}", hint="See: zoo plugins --errors")
+    require(record.state == "ok", f"It is {record.state}: {record.error}", hint=f"See: {record.show_errors}")
 
 
 def metadata(subject: PluginSubject) -> None:

@@ -9,20 +9,24 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.errors import DataError, TrainingError, UsageError
-from zoo.models.about import Init
+from zoo.models.about import About, Init
 from zoo.models.weights_file import digest_of, read_header
 from zoo.paths import cache_dir, make_dir, written_whole
 from zoo.specs import ModelSpec
 from zoo.weights.find import find_weights, packaged_weights, stored_weights
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from zoo.host import Host
     from zoo.models.classifier import Classifier
+    from zoo.models.weights_file import Weights
     from zoo.results.cell import Cell
 
 logger = logging.getLogger(__name__)
@@ -96,7 +100,7 @@ def start_from(
     """
     import torch
 
-    from zoo.models.load import differences, fill_classifier
+    from zoo.models.load import fill_classifier
     from zoo.models.weights_file import read_weights
 
     weights = read_weights(_find_address(host, str(cell.training["init"]), store=store))
@@ -105,21 +109,11 @@ def start_from(
         devices=[]
     ):  # building draws random numbers; those of the training are independent of them
         fill_classifier(host, weights)
-    prefix = "network."
-    state = {name.removeprefix(prefix): tensor for name, tensor in weights.state.items() if name.startswith(prefix)}
-    expected = classifier.network.state_dict()
+    state, expected = _network_state(weights), classifier.network.state_dict()
     head: set[str] = set()
     if about.columns != outputs:
         head = _head(host, classifier, cell=cell, image_shape=image_shape, num_classes=about.columns)
-    problems = differences(
-        {name: tensor for name, tensor in state.items() if name not in head},
-        {name: tensor for name, tensor in expected.items() if name not in head},
-    )
-    if problems:
-        raise TrainingError(
-            f"{cell.model} cannot start from the weights of {about.model} (run {about.run_id}): {'; '.join(problems)}.",
-            hint="Use the network, hyper-parameters and image size that they were trained with.",
-        )
+    _check_fit(cell.model, about, state, expected, head)
     kept = {name: tensor for name, tensor in state.items() if name not in head}
     classifier.network.load_state_dict({**expected, **kept})
     if head:
@@ -130,6 +124,66 @@ def start_from(
     elif about.classes != classes:
         logger.warning("init: the weights are for the classes %s", ", ".join(about.classes))
     return Init(sha256=weights.header.sha256, model=about.model, run_id=about.run_id, new=tuple(sorted(head)))
+
+
+def check_start(
+    host: Host, model: str, address: str, *, network: nn.Module, outputs: int, build: Callable[[int], nn.Module | None]
+) -> None:
+    """Refuse weights that do not fit a network, while a training is planned.
+
+    Args:
+        host: The plugins.
+        model: Id of the network.
+        address: Address of the weights, from `resolve_init`, which leaves a copy in the cache.
+        network: The network that is to start from them.
+        outputs: Number of its predictions for an image.
+        build: Function that returns the network for another number of predictions.
+
+    Raises:
+        DataError: The weights are missing or damaged.
+        UsageError: They do not fit; the error names the tensors.
+    """
+    from zoo.models.weights_file import read_weights
+
+    weights = read_weights(_find_address(host, address, store=Path("results")))
+    about, expected = weights.header.about, network.state_dict()
+    other = build(about.columns) if about.columns != outputs else None
+    head = set() if other is None else _of_other_shape(expected, other.state_dict())
+    try:
+        _check_fit(model, about, _network_state(weights), expected, head)
+    except TrainingError as error:
+        raise UsageError(str(error.args[0]), hint=error.hint) from error
+
+
+def _network_state(weights: Weights) -> dict[str, Tensor]:
+    prefix = "network."
+    return {name.removeprefix(prefix): tensor for name, tensor in weights.state.items() if name.startswith(prefix)}
+
+
+def _check_fit(
+    model: str, about: About, state: Mapping[str, Tensor], expected: Mapping[str, Tensor], head: Container[str]
+) -> None:
+    """Refuse tensors that are missing, too many or of another shape, but for those of the head.
+
+    Raises:
+        TrainingError: The weights do not fit; the error names the tensors.
+    """
+    from zoo.models.load import differences
+
+    problems = differences(
+        {name: tensor for name, tensor in state.items() if name not in head},
+        {name: tensor for name, tensor in expected.items() if name not in head},
+    )
+    if problems:
+        raise TrainingError(
+            f"{model} cannot start from the weights of {about.model} (run {about.run_id}): {'; '.join(problems)}.",
+            hint="Use the network, hyper-parameters and image size that they were trained with.",
+        )
+
+
+def _of_other_shape(state: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> set[str]:
+    shapes = {name: tensor.shape for name, tensor in other.items()}
+    return {name for name, tensor in state.items() if shapes.get(name) != tensor.shape}
 
 
 def _head(
@@ -150,8 +204,7 @@ def _head(
             image_shape=image_shape,
             num_classes=num_classes,
         )
-    shapes = {name: tensor.shape for name, tensor in other.network.state_dict().items()}
-    return {name for name, tensor in classifier.network.state_dict().items() if shapes.get(name) != tensor.shape}
+    return _of_other_shape(classifier.network.state_dict(), other.network.state_dict())
 
 
 def _cached(digest: str) -> Path:

@@ -91,7 +91,13 @@ def test_the_figures_of_the_fitted_lens_are_the_recorded_ones() -> None:
     )
     assert len(shown) == 4
     for name, values in shown.items():
-        assert values == {data: f"{float(recorded[name][data]):.3f}" for data in values}
+        assert values == {data: f"{float(recorded[name][f'{data}, rigid']):.3f}" for data in values}
+    flexible = [
+        recorded["macro AUC of the classifier without halo_offset"][f"{data}, flexible"]
+        for data in ("modelA", "modelB")
+    ]
+    a, b = (f"{float(value):.3f}".lstrip("0") for value in flexible)
+    assert f"reaches {a} on `modelA` and {b} on `modelB`" in " ".join(PAGE.split())
     assert set(recorded["images"].values()) == {"201"}
 
 

@@ -26,7 +26,8 @@ def check(*, root: str | None, scaling: str, skip_broken: bool) -> None:
     """Refuse impossible parameters; see `build`.
 
     Raises:
-        UsageError: No folder is named, or a value is impossible.
+        UsageError: No folder is named, it is not that of one set, or a value is impossible.
+        DataError: The folder does not contain arrays of every class.
     """
     if not isinstance(root, str) or not root:
         raise UsageError(f"data.root={root!r} must name a folder of images.", hint="Write: --set data.root=DIR")
@@ -34,6 +35,7 @@ def check(*, root: str | None, scaling: str, skip_broken: bool) -> None:
         raise UsageError(f"data.scaling={scaling!r} is not one of {', '.join(SCALINGS)}.")
     if not isinstance(skip_broken, bool):
         raise UsageError(f"data.skip_broken={skip_broken!r} must be true or false.")
+    find_files(readable_path(root).absolute())
 
 
 def build(*, root: str | None, scaling: str, skip_broken: bool) -> ImageSet:

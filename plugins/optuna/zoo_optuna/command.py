@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json, warn_of_broken
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 SHARED_OPTIONS = ("settings", "budget", "simulator", "device", "precision", "rule", "task", "images", "store")
 """Options of `zoo bench` that a study has as well."""
+_WITH_SHOW = {"show", "store", "as_json"}
 
 
 @click.command()
@@ -79,6 +81,10 @@ def tune(
     host, store = host_of(ctx), values["store"]
     warn_of_broken(host)
     if show is not None:
+        for parameter in ctx.params:
+            if parameter not in _WITH_SHOW and ctx.get_parameter_source(parameter) is ParameterSource.COMMANDLINE:
+                flag = next(option.opts[0] for option in ctx.command.params if option.name == parameter)
+                raise UsageError(f"--show runs nothing, so {flag} has no effect.", hint="Leave out one of the two.")
         _finish(host, store, show, as_json=as_json)
         return
     if not model or not data or not study:
