@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headline_runs import Run, dataset_of, installed
-from headline_tables import by_micro, wrapped
+from headline_tables import best_first, wrapped
 
 from zoo import registry
 from zoo.data.about import version_note
@@ -19,7 +19,7 @@ from zoo.results.schema import Finished
 SCALARS = "baselines/scalars_boosted"
 FITTED = """\
 `{name}` is given {psf}the noise and the forms of lens and source, all of which are exact in these
-models, and the halo lies in the middle of every image: its score is a bound for these models and not a forecast for a
+models, and the halo lies in the middle of every image: its score rests on this knowledge and is not a forecast for a
 survey. Its parameters are those of the regression, which learns from {most:,} of the training images; the fits, which
 take most of its time, are not counted."""
 FLEXIBLE = "It fits the width of the PSF and multipoles, too, which these models do not have."
@@ -30,6 +30,7 @@ def notes(runs: Sequence[Run]) -> str:
     results = [run.result for run in runs]
     found = [
         phases_note(runs),
+        noise_note(runs),
         *fitted_notes(runs),
         recorded_probe(results),
         *result_notes(results),
@@ -74,6 +75,16 @@ def fitted_notes(runs: Sequence[Run]) -> list[str]:
     return told
 
 
+def noise_note(runs: Sequence[Run]) -> str:
+    """Return that rows were tested on different noise, or "" where the device that renders is the same for all."""
+    if len({run.cell.recipe.device_type for run in runs if run.cell.recipe.simulator}) < 2:
+        return ""
+    return (
+        "Rows whose images were rendered on a GPU and on a CPU were tested on the same lenses with different noise, so "
+        "their scores are not paired; each machine stands below."
+    )
+
+
 def recorded_probe(results: Sequence[Finished]) -> str:
     """Return one line on the scalar probe that results of earlier versions hold; the rows share their images."""
     found = next((result.probe for result in results if result.probe is not None), None)
@@ -110,11 +121,24 @@ def machines_note(runs: Sequence[Run]) -> str:
 
 
 def runs_note(runs: Sequence[Run]) -> str:
-    """Return the first digits of the run ids of each row, by which the record and a citation name them."""
-    told = (
-        f"`{variant.name}` {' '.join(result.run_id[:4] for result in variant.results)}" for variant in by_micro(runs)
+    """Return what a citation needs: version of the images, precision of the trainings, run ids of each row."""
+    versions = sorted({run.cell.recipe.dataset_version for run in runs})
+    precisions: dict[str, list[str]] = {}
+    for run in runs:
+        if not run.cell.fits_itself:
+            precisions.setdefault(run.cell.precision or "fp32", []).append(f"`{run.cell.model}`")
+    trained = (
+        f"{precision} for {', '.join(dict.fromkeys(names))}" if len(precisions) > 1 else precision
+        for precision, names in precisions.items()
     )
-    return wrapped(f"Runs, by the first digits of their ids in the record: {'; '.join(told)}.")
+    told = (
+        f"`{variant.name}` {' '.join(result.run_id[:4] for result in variant.results)}" for variant in best_first(runs)
+    )
+    return wrapped(
+        f"Images of version {' and '.join(map(str, versions))} of {runs[0].cell.data}. "
+        + (f"Precision of the trainings: {'; '.join(trained)}. " if precisions else "")
+        + f"Runs, by the first digits of their ids in the record: {'; '.join(told)}."
+    )
 
 
 def old_definition(runs: Sequence[Run]) -> list[str]:

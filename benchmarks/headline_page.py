@@ -42,17 +42,16 @@ MISSING = (
     "listed separately, for orientation; they are of other images."
 )
 HOW = """\
-Each row is one network with one setting. AUC is one class against the rest; micro is over all decisions, macro the mean
-of the classes. Peak SNR is that in a pixel of 0.05 arcsec, 34 on Model A and 10 to 30 on Model B; in the pixels of 0.1
-arcsec of most tables it is twice as high. The interval of one seed is over its test images and excludes the variation
-between trainings. With several seeds the scores are means, and the interval holds the variation between the trainings,
-too (Student's t).
-**Most rows are one training, and one training does not rank a network**:
-another training may change the order of two rows. Where a setting differs between rows, the row or a note states it.
-Rows with settings that only one network was trained with compare settings, not networks. *(baseline)*: a classifier of
-numbers of the image, or of a lens that is fitted to it. †: a network whose macro AUC is not above that of the strongest
-baseline of its table (`zoo report` compares the two on the same images, and so marks small differences, too). Terms
-are in the [glossary](glossary.md)."""
+Each row is one network with one setting, best macro AUC first. AUC is one class against the rest; micro is over all
+decisions, macro the mean of the classes. Peak SNR is that in a pixel of 0.05 arcsec, 34 on Model A and 10 to 30 on
+Model B; in the pixels of 0.1 arcsec of most tables it is twice as high. The interval of one seed is over its test
+images and excludes the variation between trainings. With several seeds the scores are means, and the interval holds the
+variation between the trainings, too (Student's t). **Most rows are one training, and one training does not rank a
+network**: another training may change the order of two rows. Where a setting differs between rows, the row or a note
+states it. Rows with settings that only one network was trained with compare settings, not networks. *(baseline)*: a
+classifier of numbers of the image, or of a lens that is fitted to it. †: a network whose macro AUC is not above that of
+the strongest baseline of its table (`zoo report` compares the two image by image where they were tested on the same
+ones, and so marks small differences, too). Terms are in the [glossary](glossary.md)."""
 EQUIVARIANCE = """\
 The equivariance error is the root mean square change of the trained network's centred logits under the eight
 symmetries of the square, over their spread between images: 0 is that of an invariant network, 1.4 that of a network
@@ -66,7 +65,7 @@ shared their GPU with up to five others, not always with as many, and the later 
 times the network's multiply-accumulates times the training images per second."""
 ANOMALY = """\
 The fitted lenses are given the PSF, the noise and the forms of lens and source, all of which are exact in these models;
-the others learn from images alone. Their scores are bounds for these models and not a forecast for a survey. The
+the others learn from images alone. Their scores rest on this knowledge and are not a forecast for a survey. The
 flexible one fits the width of the PSF and multipoles, too, which these models do not have; its score is the gain by
 one added mass, that of the other is chi square. What detectors answer to a wider PSF or to multipoles is
 [measured](../benchmarks/results/nuisances.md). While the
@@ -84,8 +83,8 @@ Best score first; with several seeds, means. *(baseline)*: a closed form, or a f
 is not above the best baseline."""
 UNITS = "MAE, RMSE and CRPS are in the unit of the target, of which a share of the mass has none."
 WITH_LABELS = """\
-*Labels of all classes*: networks of the classification table, by their probability of the normal class, on the same
-test images; the detectors were trained on smooth lenses only."""
+*Labels of all classes*, in the rows below the detectors: the trainings with seed 0 of the classification table, by
+their probability of the normal class, on the same test images; the detectors were trained on smooth lenses only."""
 NO_TIMES = """\
 Times are shown for runs on a GPU only. The runs on CPUs shared two cores with each other and with other work, so their
 times (in the record) cannot be compared. Speed is compared side by side in
@@ -140,10 +139,8 @@ def make_page(runs: Sequence[Run]) -> str:
     hard = [run for run in runs if run.part == "difficulty"]
     if hard:
         parts += ["## Difficulty of the problem", *map(wrapped, old_definition(hard))]
-        parts += [
-            difficulty_table([run for run in hard if problem_size(run) == size])
-            for size in sorted(set(map(problem_size, hard)))
-        ]
+        for size in sorted(set(map(problem_size, hard))):
+            parts.append(difficulty_table([run for run in hard if problem_size(run) == size]))
     if missing:
         parts += ["## Published scores, on other images", *published_tables(missing)]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -205,7 +202,7 @@ def task_notes(runs: Sequence[Run]) -> str:
     data = results[0].data
     alone = f"Trained on {sum(data.counts['train']):,} images of {' and '.join(data.trained_on)} alone."
     told = map(wrapped, [alone if data.trained_on else "", phases_note(runs), *result_notes(results)])
-    return "\n\n".join(filter(None, [*told, machines_note(runs)]))
+    return "\n\n".join(filter(None, [*told, machines_note(runs), runs_note(runs)]))
 
 
 def newest_last(run: Run) -> tuple[int, int, int]:

@@ -19,6 +19,7 @@ from zoo.cli.listing import print_aligned
 from zoo.errors import UsageError
 from zoo.isolation import printing_to_stderr
 from zoo.paths import user_path
+from zoo.plugin_file import has_networks_only
 from zoo.specs import DatasetSpec, SimulatorSpec
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def check(
     zoo check mynets/tiny --set width=16       one model, at another width, too
     zoo check mysky --set data.file=sky.h5     a data set that needs a parameter
     zoo check ./mynets.py                      a file that is not installed
+    zoo check ./mynets.py:Tiny                 one network of a file without hooks
     """
     import logging
 
@@ -80,6 +82,10 @@ def check(
     params = {name.removeprefix("data.").removeprefix("model."): value for name, value in given.items()}
     options = Options(params=params, simulator=simulator, data=data, trainings=trainings)
     if target.endswith(".py"):
+        if has_networks_only(user_path(target)):
+            raise UsageError(
+                f"{target} registers nothing; its classes may be networks.", hint=f"Check one: zoo check {target}:CLASS"
+            )
         host, name = load_plugins(files=[target]), user_path(target).stem.lower()
     else:
         host, name = host_of(ctx), target

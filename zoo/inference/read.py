@@ -176,7 +176,9 @@ def _open(path: Path, channels: int) -> Iterator[Part]:
         raise Unreadable("is not a file")
     reader = READERS.get(_suffix(path.name))
     if reader is None:
-        raise Unreadable(f"not one of {', '.join(READERS)}")
+        hdf5 = _suffix(path.name) in (".h5", ".hdf5")
+        instead = "; save its images as .npy, or see docs/tutorials/your_own_data.md" if hdf5 else ""
+        raise Unreadable(f"not one of {', '.join(READERS)}{instead}")
     return reader(path, channels, chosen)
 
 

@@ -255,7 +255,7 @@ def _step(name: str, failure: str, *, hint: str = "") -> Iterator[None]:
 
 
 _STEP = 1e-3
-_KIT = "Check the network by itself: zoo check ID; see docs/plugins.md"
+_KIT = "Check the network by itself: zoo check ID, or of a file: zoo check FILE.py:CLASS; see docs/plugins.md"
 
 
 def _check_logits(logits: object, shape: tuple[int, int], name: str) -> None:

@@ -29,7 +29,8 @@ class TrainingEnd(Record):
     """End of a training.
 
     Args:
-        fall: Training loss before the last fifth of the epochs, less that of the last epoch; None for a single epoch.
+        fall: Training loss before the last fifth of the epochs, less that of the last epoch; None for a single epoch,
+            which sees each image once.
         train_loss: Training loss of the epoch whose weights were kept.
         val_loss: Validation loss of that epoch.
     """
@@ -40,8 +41,8 @@ class TrainingEnd(Record):
 
     @property
     def overfits(self) -> bool:
-        """Whether the validation loss is clearly above the training loss (`OVERFITTING`)."""
-        return self.val_loss > OVERFITTING * self.train_loss
+        """Whether the validation loss is clearly above the training loss (`OVERFITTING`), after several epochs."""
+        return self.fall is not None and self.val_loss > OVERFITTING * self.train_loss
 
     def in_words(self) -> str:
         """Return the three numbers for a table."""

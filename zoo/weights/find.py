@@ -78,6 +78,8 @@ def find_weights(host: Host, name: str, *, store: Path) -> Path:
     if matching_runs(name, store=store):
         return weights_of(find_run(name, store=store))
     names = [*(_bare(entry.name) for entry in packaged), *(entry.name for entry in stored_weights(store))]
+    if of_model := [_bare(entry.name) for entry in packaged if wanted in _models_of(entry.name)]:
+        raise UsageError(f"'{name}' is a model and not weights.", hint=f"Its weights: {', '.join(of_model)}")
     raise UsageError(
         f"Weights '{name}' were not found: not a file, a run in {store} or weights of a plugin.{nearest(name, names)}",
         hint=f"See: zoo weights list --store {store}; of another store, give the folder: STORE/DATA/MODEL/RUN",
@@ -112,6 +114,12 @@ def stored_weights(store: Path) -> Iterator[Listed]:
 
 def _bare(name: str) -> str:
     return name.partition("/")[2]
+
+
+def _models_of(name: str) -> tuple[str, str]:
+    """Return id and bare name of the model of bundled weights, in lower case."""
+    model = name.partition(".")[0].lower()
+    return model, _bare(model)
 
 
 def _package_folder(spec: ModelSpec) -> Path:
