@@ -3,6 +3,7 @@
     uv run zoo bench --model p4m --data modelA,modelB --seeds 0-2
     uv run python benchmarks/ship_weights.py p4m
     uv run python benchmarks/ship_weights.py p4m --add-detector    # to the files in the package
+    uv run python benchmarks/ship_weights.py p4m --add-corner
 
 The best run is the one with the highest validation AUC; test scores are not used. Three files are written to the
 package: NAME.DATA.safetensors, .md (the card) and .json (scores and settings of the run). Runs with derived channels
@@ -11,7 +12,8 @@ newly simulated images.
 
 --add-detector trains nothing: it renders the first training and validation images of the run again and adds what runs
 of earlier versions lack: the detector of images unlike the training images (`zoo.scores.unlike`) and the temperature.
-Weights of images of an earlier version are left as they are.
+--add-corner adds the level of the darkest corner of the training images (`zoo.models.pixels.corner_level`) in the same
+way. Weights of images of an earlier version are left as they are.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from zoo import provenance, registry
 from zoo.data.open import Dataset
 from zoo.host import Host, load_plugins
 from zoo.models.load import load_weights
+from zoo.models.pixels import summary
 from zoo.models.weights_file import read_weights, write_weights
 from zoo.results import store
 from zoo.results.schema import Finished
@@ -56,13 +59,17 @@ def main() -> None:
     parser.add_argument("models", nargs="+", help="Copy the weights of these models (ids or names).")
     parser.add_argument("--store", type=Path, default=Path("results"))
     parser.add_argument("--add-detector", action="store_true", help="Add the detector to the files in the package.")
+    parser.add_argument("--add-corner", action="store_true", help="Add the level of the darkest corner to the files.")
     options = parser.parse_args()
     host = load_plugins()
     chosen = {spec.id: spec for spec in registry.match(host, ModelSpec, options.models)}
-    if options.add_detector:
+    if options.add_detector or options.add_corner:
         for spec in chosen.values():
             for file in spec.weights.values():
-                add_detector(host, folder_of(spec) / file)
+                if options.add_detector:
+                    add_detector(host, folder_of(spec) / file)
+                if options.add_corner:
+                    add_corner(host, folder_of(spec) / file)
         return
     best: dict[tuple[str, str], Finished] = {}
     for result in store.results(options.store):
@@ -136,6 +143,31 @@ def add_detector(host: Host, path: Path) -> None:
     text = card.read_text(encoding="utf-8").replace(stated, f"tensors SHA-256 `{digest}`.\n{note}")
     card.write_text(text, encoding="utf-8")
     print(f"{path.name}: validation AUC {auc:.4f}, temperature {temperature:.3f}, {path.stat().st_size:,} bytes")
+
+
+def add_corner(host: Host, path: Path) -> None:
+    """Add the level of the darkest corner of the training images to a file of weights, from its first training images.
+
+    Raises:
+        SystemExit: Brightness and noise of these images are not those of the run.
+    """
+    weights = read_weights(path)
+    about = weights.header.about
+    recipe = about.recipe.of_image_alone
+    spec = registry.find(host, DatasetSpec, recipe.dataset)
+    if about.pixels.corner is not None or recipe.dataset_version != spec.version:
+        print(f"{path.name}: {'has it' if about.pixels.corner is not None else 'its images are of an earlier version'}")
+        return
+    code = provenance.image_code(host, recipe.dataset, recipe.simulator)
+    recipe = replace(recipe, code=code, device_type="cpu")
+    train = Dataset(host, recipe, {"train": TRAIN_IMAGES, "val": 1, "test": 1}).split("train")
+    found = summary(train.images_at(np.arange(TRAIN_IMAGES)))
+    for old, new in ((about.pixels.peak, found.peak), (about.pixels.noise, found.noise)):
+        if not np.allclose(old, new, rtol=0.2):
+            sys.exit(f"{path.name}: the images rendered now have the quantiles {new}, those of the run {old}.")
+    about = struct_replace(about, pixels=struct_replace(about.pixels, corner=found.corner))
+    write_weights(path, weights.state, about=about, golden=weights.golden, detector=weights.detector)
+    print(f"{path.name}: darkest corner {found.corner}, {path.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

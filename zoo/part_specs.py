@@ -21,11 +21,13 @@ class ChannelSpec(Spec):
 
     Args:
         arguments: Fixed keyword arguments of the target, so that one function serves several specs.
+        limits: One sentence on images that it is not made for; `zoo predict` and cards of networks with it print it.
     """
 
     kind: ClassVar[str] = "channel"
 
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    limits: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -131,6 +131,12 @@ def find_simulator(host: Host, name: str = "") -> SimulatorSpec:
     return found[0]
 
 
+def channel_limits(host: Host, channels: Iterable[str]) -> list[str]:
+    """Return what the specs of channels state on images that they are not made for; of absent plugins nothing."""
+    limits = {spec.id: spec.limits for spec in host.specs_of(ChannelSpec) if isinstance(spec, ChannelSpec)}
+    return [f"{name}: {limits[name]}" for name in channels if limits.get(name)]
+
+
 def datasets_by_id(host: Host) -> dict[str, DatasetSpec]:
     """Return id -> spec of every data set that is installed."""
     return {spec.id: spec for spec in listed(host, DatasetSpec)}

@@ -229,6 +229,7 @@ def zoo(capsys):
             main([*files, *map(str, words)])
         told = capsys.readouterr()
         assert exit_request.value.code == 0, told.err
+        run.stderr = told.err
         return told.out
 
     return run
@@ -251,11 +252,12 @@ def test_commands_from_simulation_to_prediction(zoo, tmp_path, monkeypatch):
     np.save(tmp_path / "some.npy", np.random.default_rng(0).random((3, size, size)))
     predicted = json.loads(zoo("predict", result["run_dir"], tmp_path / "some.npy", "--json"))
     assert len(predicted) == 3
+    assert "note: toychannel/doubled: Of no use on dark lenses." in zoo.stderr
     assert zoo("evaluate", result["run_dir"], "-n", 30, "--device", "cpu", "--json")
     assert zoo("equivariance", result["run_dir"], "--images", tmp_path / "some.npy", "--json")
     assert "factor" in zoo("show", "toychannel/doubled")
     card = zoo("card", result["run_dir"])
-    assert "toychannel/doubled" in card
+    assert "- toychannel/doubled: Of no use on dark lenses." in card
     plain = zoo(
         "bench", "--model", "toyzoo/tiny", "--data", *sky, "--budget", "smoke", "--device", "cpu", *settings, "--set",
         "epochs=1", "--store", tmp_path / "store", "--json",

@@ -91,7 +91,9 @@ def test_the_page_says_how_to_render_an_image_again(tmp_path, monkeypatch):
     page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
     code = page.partition("can be rendered again")[2].partition("```python\n")[2].partition("```")[0]
     settings = {f"data.{name}": value for name, value in TINY.items()} | {f"{name}_images": 40 for name in SPLITS}
-    request = Request(models=["z2"], data=["modelA"], budget="smoke", device="cpu", settings=settings, store=tmp_path)
+    request = Request(
+        models=["pca_linear"], data=["modelA"], budget="smoke", device="cpu", settings=settings, store=tmp_path
+    )
     [cell] = make_plan(HOST, request)
     prepare_run(tmp_path, cell).rename(tmp_path / "RUN")
     monkeypatch.chdir(tmp_path)

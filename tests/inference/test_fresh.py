@@ -169,7 +169,7 @@ def test_the_run_id_does_not_depend_on_a_fresh_test(runs):
 @pytest.mark.parametrize(
     ("seed", "recipe", "message"),
     [
-        (-1, None, "fresh_test=-1 must be a whole number, 0 or more"),
+        (-1, None, "fresh_test=-1 must be a whole number from 0 to 9,223"),
         (1.5, None, "fresh_test=1.5 must be a whole number"),
         (0, Recipe(dataset="toyzoo/stripes", dataset_version=1), "toyzoo/stripes consists of existing images"),
     ],

@@ -175,6 +175,20 @@ def test_other_units_are_warned_of_once_with_the_numbers(zoo_predict, model, tmp
     assert [row["peak"] for row in matched] == pytest.approx([middle] * 20, rel=1e-5)
 
 
+def test_a_sky_that_was_not_subtracted_is_warned_of(zoo_predict, model, tmp_path):
+    """It changes the class of smooth lenses, and neither the brightest pixel nor the noise shows it."""
+    images = lenses(20)
+    low, _, high = model.about.pixels.corner
+    noise = model.about.pixels.noise[1]
+    np.save(tmp_path / "plain.npy", images)
+    assert "the darkest corner" not in zoo_predict(tmp_path / "plain.npy", "--csv").stderr
+    np.save(tmp_path / "sky.npy", images + np.float32((1 + high - low) * noise))
+    done = zoo_predict(tmp_path / "sky.npy", "--csv")
+    [warning] = [line for line in done.stderr.splitlines() if "the darkest corner of 20 of 20 images" in line]
+    assert f"in training {low:.2g} to {high:.2g}. Subtract the sky" in warning
+    assert all("times the noise: a sky?" in line for line in done.stdout.splitlines()[1:])
+
+
 def test_the_warning_quotes_the_images_that_it_is_about(zoo_predict, tmp_path):
     bright = lenses(20)
     bright[7] *= 1000

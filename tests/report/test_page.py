@@ -289,6 +289,8 @@ def test_the_command_writes_all_forms(results, tmp_path, monkeypatch):
     assert [row["model"] for row in rows if row["sizes.train"] == "9216"] == ["toyzoo/best"] * 2 + ["toyzoo/poor"] * 2
     assert {float(row["test.auc.macro"]) for row in rows} == {0.95, 0.85, 0.7}
     assert float(rows[0]["test.intervals.auc.macro.low"]) == pytest.approx(0.94)
+    assert len({row["problem"] for row in rows}) == len({row["sizes.train"] for row in rows})
+    assert {row["dataset_version"] for row in rows} == {"1"}
     assert "### Over seeds" in run("--md").stdout
     monkeypatch.setattr("zoo.cli.report._MOST_ROWS", 1)
     assert "... and 3 more rows; see them all with --csv" in run().stdout

@@ -189,7 +189,7 @@ def test_the_python_function_makes_the_same_split(go, host, recipe, whole, tmp_p
         ({"launcher": "halls/machines"}, "launcher='halls/machines' needs the number of shares"),
         ({"launcher": "halls/machines", "shards": 9}, "At most: --shards 4"),
         ({"split": "tets"}, "Did you mean 'test'"),
-        ({"seed": -1}, "seed=-1 must be a whole number, 0 or more"),
+        ({"seed": -1}, "seed=-1 must be a whole number from 0 to 9,223"),
         ({"snrr": 3}, "Did you mean 'data.snr'"),
     ],
 )

@@ -12,7 +12,12 @@ COMPUTED: list[int] = []
 @hookimpl
 def zoo_channels():
     return [
-        ChannelSpec(id=f"toychannel/{name}", target=f"toychannel:{name}", arguments=arguments)
+        ChannelSpec(
+            id=f"toychannel/{name}",
+            target=f"toychannel:{name}",
+            arguments=arguments,
+            limits="Of no use on dark lenses." if name == "doubled" else "",
+        )
         for name, arguments in (
             ("doubled", {"factor": 2.0}),
             ("of_camera", {}),

@@ -4,12 +4,14 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import zoo
 from zoo import registry
 from zoo.data.about import version_note
 from zoo.host import load_plugins
+from zoo.models.pixels import corner_level, far_level, peak_and_noise
 from zoo.specs import DatasetSpec
 from zoo.weights.find import packaged_weights
 
@@ -63,3 +65,17 @@ def test_bundled_weights_reproduce_the_score_on_new_images(name, cache, monkeypa
     assert abs(found.macro - recorded["auc"]["macro"]) <= 2 * math.sqrt(2) * max(errors)
     turned = zoo.evaluate(name, images=16, seed=1, angle=90)
     assert turned.auc == pytest.approx(zoo.evaluate(name, images=16, seed=1).auc, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["gconv/p4m.modelA", "gconv/p4m.modelB"])
+def test_a_sky_that_turns_smooth_lenses_into_substructure_is_seen(name):
+    """Without a sky no smooth lens is warned of; with one that changes many classes, all of them are."""
+    trained = zoo.load(name)
+    split = zoo.open_dataset(name.partition(".")[2], split="test", images=IMAGES, image_size=64, pixel_scale=0.1)
+    smooth = split.images[split.labels == 0]
+    for sky, warned in ((0.0, 0.0), (0.2, 1.0)):
+        images = smooth + np.float32(sky)
+        levels = corner_level(images, peak_and_noise(images)[1])
+        assert far_level(levels, trained.about.pixels.corner).mean() == pytest.approx(warned, abs=0.04)
+        called_smooth = (trained.predict_proba(images).argmax(1) == 0).mean()
+        assert called_smooth > 0.9 if sky == 0 else called_smooth < 0.85

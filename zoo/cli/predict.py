@@ -21,7 +21,7 @@ from zoo.data.phases import describe_phases
 from zoo.errors import UsageError, nearest
 from zoo.isolation import printing_to_stderr
 from zoo.plurals import counted
-from zoo.registry import datasets_by_id
+from zoo.registry import channel_limits, datasets_by_id
 from zoo.run.launch import Launch, device_for
 
 if TYPE_CHECKING:
@@ -210,6 +210,8 @@ def _weights_in_words(host: Host, about: About, *, detects: bool) -> str:
         notes += f"\nnote: trained on images {old}"
     if changed := changed_note(dataset, about.recipe.params):
         notes += f"\nnote: trained on images that differ from {about.recipe.dataset} as it is: {changed}"
+    for limits in channel_limits(host, about.recipe.channels):
+        notes += f"\nnote: {limits}"
     return f"{about.model} trained on {kind}. Run `zoo evaluate` for its scores.{calibrated}{notes}"
 
 

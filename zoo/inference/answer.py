@@ -29,6 +29,8 @@ class Prediction:
         probabilities: [K]; of a task other than classification, what the network answers.
         peak, noise: Brightest pixel and noise of the image as the network saw it.
         unusual: Whether one of them lies far outside the training images.
+        corner: Level of its darkest corner, in units of its noise.
+        with_sky: Whether that is far from the level of the training images, as where a sky was not subtracted.
         scale_assumed: Whether the pixel scale of the training images was assumed, because no other was stated.
         notes: Further remarks on the image.
         share_below: Share of the validation images with a lower answer, of a task with one number for an image.
@@ -43,6 +45,8 @@ class Prediction:
     noise: float
     unusual: bool
     scale_assumed: bool
+    corner: float = 0.0
+    with_sky: bool = False
     notes: tuple[str, ...] = ()
     share_below: float | None = None
     estimates: tuple[float, ...] = ()
@@ -64,6 +68,7 @@ class Summary:
     def __init__(self, trained: TrainedClassifier) -> None:
         self.trained = trained
         self.predicted = self.skipped = self.unusual = self.assumed = self.unlike = 0
+        self._corners: list[float] = []
         self._peaks: list[float] = []
         self._noises: list[float] = []
 
@@ -76,6 +81,8 @@ class Summary:
         self.unusual += item.unusual
         self.unlike += item.unlike
         self.assumed += item.scale_assumed
+        if item.with_sky:
+            self._corners.append(item.corner)
         if item.unusual:
             self._peaks.append(item.peak)
             self._noises.append(item.noise)
@@ -93,6 +100,13 @@ class Summary:
             lines.append(
                 f"the class of {self.unlike:,} of {counted(self.predicted, 'image')} is given as '{NONE_OF_THESE}': "
                 f"further from the training images than {UNLIKE:.1%} of the validation images"
+            )
+        if self._corners and about.pixels.corner is not None:
+            low, _, high = about.pixels.corner
+            lines.append(
+                f"the darkest corner of {len(self._corners):,} of {counted(self.predicted, 'image')} is far from that "
+                f"of the training images, where its scores do not hold: median {np.median(self._corners):.2g} times "
+                f"the noise of a pixel, in training {low:.2g} to {high:.2g}. Subtract the sky and the light of the lens"
             )
         if self.unusual:
             low, middle, high = about.pixels.peak

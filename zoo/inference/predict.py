@@ -11,7 +11,7 @@ from zoo.inference.answer import Prediction
 from zoo.inference.estimates import estimates
 from zoo.inference.prepare import Preparation, PreparedImage, check_reach, prepare_image
 from zoo.inference.read import Picture, Skipped
-from zoo.models.pixels import far_outside, peak_and_noise
+from zoo.models.pixels import corner_level, far_level, far_outside, peak_and_noise
 from zoo.scores.unlike import Detector
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def _answer(
     peak, noise = peak_and_noise(images)
     pixels = trained.about.pixels
     unusual = far_outside(peak, pixels.peak) | far_outside(noise, pixels.noise)
+    corner = corner_level(images, noise)
+    with_sky = far_level(corner, pixels.corner)
     detector = Detector.of(trained.detector)
     closer = None if detector is None else detector.share_below(images)
     number = iter(range(len(prepared)))
@@ -95,6 +97,8 @@ def _answer(
             peak=float(peak[i]),
             noise=float(noise[i]),
             unusual=bool(unusual[i]),
+            corner=float(corner[i]),
+            with_sky=bool(with_sky[i]),
             scale_assumed=item.scale_assumed,
             notes=item.notes,
             share_below=None if shares is None else float(shares[i]),

@@ -27,11 +27,13 @@ class Pixels(Record):
         peak: Quantiles 0.01, 0.5 and 0.99 of the brightest pixel of an image.
         noise: Noise of the training images, rms of a pixel.
         images: Size of the sample.
+        corner: Level of the darkest corner of an image, in units of its noise; None in weights of earlier versions.
     """
 
     peak: Quantiles
     noise: Quantiles
     images: Length
+    corner: Quantiles | None = None
 
 
 class Init(Record):

@@ -16,6 +16,10 @@ QUANTILES = (0.01, 0.5, 0.99)
 FAR = 3.0
 """Factor above or below nearly all training images that is far outside them."""
 
+FAR_CORNER = 0.25
+"""Distance of a level of the darkest corner from nearly all training images, in units of the noise, that is far."""
+
+_CORNER = 1 / 16  # width of a corner over that of the image
 _MAD_TO_SIGMA = 1.4826  # of a Gaussian
 
 
@@ -39,6 +43,23 @@ def peak_and_noise(images: NDArray[np.float32]) -> tuple[NDArray[np.float64], ND
     return peak, _MAD_TO_SIGMA * np.median(centred, axis=1) / np.sqrt(6)
 
 
+def corner_level(images: NDArray[np.float32], noise: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the level of the darkest corner of each image over its noise, which a sky that was not subtracted raises.
+
+    Args:
+        images: [n, C, H, W].
+        noise: [n] from `peak_and_noise`.
+
+    Returns:
+        Lowest of the means of the four corners; 0 where an image has no noise. [n].
+    """
+    height, width = (max(1, int(size * _CORNER)) for size in images.shape[2:])
+    rows, columns = (slice(height), slice(-height, None)), (slice(width), slice(-width, None))
+    means = [images[:, :, row, column].mean(axis=(1, 2, 3), dtype=np.float64) for row in rows for column in columns]
+    darkest: NDArray[np.float64] = np.min(means, axis=0)
+    return np.divide(darkest, noise, out=np.zeros(len(images)), where=noise > 0)
+
+
 def normalisation(split: Split, *, data: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and standard deviation of each channel of training images; a constant channel has a tiny one.
 
@@ -58,13 +79,14 @@ def normalisation(split: Split, *, data: str) -> tuple[NDArray[np.float64], NDAr
 
 
 def summary(images: NDArray[np.float32]) -> Pixels:
-    """Return the quantiles 0.01, 0.5 and 0.99 of brightest pixel and noise over a sample of training images.
+    """Return the quantiles 0.01, 0.5 and 0.99 of brightest pixel, noise and darkest corner of training images.
 
     Args:
         images: [n, C, H, W].
     """
     peak, noise = peak_and_noise(images)
-    return Pixels(peak=_quantiles(peak), noise=_quantiles(noise), images=len(images))
+    corner = _quantiles(corner_level(images, noise))
+    return Pixels(peak=_quantiles(peak), noise=_quantiles(noise), images=len(images), corner=corner)
 
 
 def _quantiles(values: NDArray[np.float64]) -> Quantiles:
@@ -76,3 +98,11 @@ def far_outside(values: NDArray[np.float64], quantiles: Sequence[float]) -> NDAr
     """Return which values [n] are `FAR` times above or below nearly all of those that the quantiles describe."""
     low, _, high = quantiles
     return (values < low / FAR) | (values > high * FAR)
+
+
+def far_level(levels: NDArray[np.float64], quantiles: Sequence[float] | None) -> NDArray[np.bool_]:
+    """Return which levels [n] are `FAR_CORNER` above or below nearly all of those that the quantiles describe."""
+    if quantiles is None:  # weights of earlier versions
+        return np.zeros(len(levels), dtype=bool)
+    low, _, high = quantiles
+    return (levels < low - FAR_CORNER) | (levels > high + FAR_CORNER)

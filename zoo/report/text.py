@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from zoo.data.recipe import short_hash
 from zoo.escaping import csv_line, markdown_cell
 from zoo.report.notes import search_trials
 from zoo.report.tables import ResultTable
 from zoo.results.baselines import NO_BASELINES, Standing
+from zoo.results.comparison import problem_key
 from zoo.results.schema import RunResult
 from zoo.schema import plain
 
 
 def to_csv(results: Iterable[RunResult], *, standing: Standing = NO_BASELINES) -> str:
     """Return every number of every result, unrounded, one line a run; a column for each name that occurs.
+
+    The column "problem" is the same for runs whose scores may stand in one table.
 
     Args:
         results: Results of any kind.
@@ -31,6 +35,7 @@ def to_csv(results: Iterable[RunResult], *, standing: Standing = NO_BASELINES) -
             "seed": cell.seed,
             "status": result.status,
             "run_id": result.run_id,
+            "problem": short_hash(problem_key(cell)),
             "baseline": result.run_id in standing.baselines,
             "trained_on": cell.trained_on,
             "does_not_beat": standing.unbeaten.get(result.run_id, ""),
@@ -39,7 +44,12 @@ def to_csv(results: Iterable[RunResult], *, standing: Standing = NO_BASELINES) -
         content = plain(result)
         scores = {name: content[name] for name in _SCORES if name in content}
         inputs = {name: content["cell"][name] for name in ("sizes", "training", "hparams", "rule", "precision")}
-        rows.append({**leading, **_flat(scores), **_flat(inputs), "error": content.get("error", "")})
+        images = {
+            "dataset_version": cell.recipe.dataset_version,
+            "channels": " ".join(cell.recipe.channels),
+            **_flat(dict(cell.recipe.params), "data."),
+        }
+        rows.append({**leading, **_flat(scores), **_flat(inputs), **images, "error": content.get("error", "")})
     columns = list(dict.fromkeys(name for row in rows for name in row))
     return "".join(map(csv_line, [columns, *([row.get(name, "") for name in columns] for row in rows)]))
 

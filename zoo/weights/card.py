@@ -16,6 +16,7 @@ from zoo.models.about import About
 from zoo.models.pixels import FAR
 from zoo.models.weights_file import Header, read_header
 from zoo.plurals import counted
+from zoo.registry import channel_limits
 from zoo.results.convergence import describe_plateau
 from zoo.results.declared import with_declared
 from zoo.results.find import good_result
@@ -89,6 +90,7 @@ def make_card(host: Host, run_dir: Path, *, licence: str = "mit", name: str = ""
         old_version=version_note(data, recipe.dataset_version),
         frequencies=_frequencies(result),
         far=FAR,
+        channel_limits=channel_limits(host, recipe.channels),
         distributions=[each for each in about.versions if each not in about.files],
         options=[word for file in about.files for word in ("--plugin", file)],
         name=name or result.run_id,

@@ -199,6 +199,8 @@ def zoo_channels() -> list[ChannelSpec]:
             summary="image minus a smooth lens fixed in its middle, over the noise",
             tags=("physics",),
             arguments={"free_centre": False},
+            limits="On lenses that are not in the middle of the image, networks with this channel take nearly every "
+            "smooth lens for one with substructure.",
             card=f"{_RESIDUAL}\nThe halo's centre is the middle of the image, as in Models A and B: a shift of the "
             "light, which substructure causes there, stays in the residual. For lenses that lie elsewhere, take "
             "`baselines/residual`.",
