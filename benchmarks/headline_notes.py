@@ -14,7 +14,6 @@ from zoo.plurals import counted
 from zoo.report.notes import missing_twins, search_note
 from zoo.report.tables import result_notes
 from zoo.results.baselines import is_baseline
-from zoo.results.schema import Finished
 
 SCALARS = "baselines/scalars_boosted"
 FITTED = """\
@@ -32,7 +31,6 @@ def notes(runs: Sequence[Run]) -> str:
         phases_note(runs),
         noise_note(runs),
         *fitted_notes(runs),
-        recorded_probe(results),
         *result_notes(results),
         search_note(results),
         missing_twins(results, registry.twins_by_id(installed())),
@@ -85,24 +83,9 @@ def noise_note(runs: Sequence[Run]) -> str:
     )
 
 
-def recorded_probe(results: Sequence[Finished]) -> str:
-    """Return one line on the scalar probe that results of earlier versions hold; the rows share their images."""
-    found = next((result.probe for result in results if result.probe is not None), None)
-    if found is None:
-        return ""
-    low, high = found.interval
-    name, best = max(found.single.items(), key=lambda item: item[1])
-    return (
-        "scalar probe (total flux, ring radius, central brightness, peak): "
-        f"AUC macro {found.auc['macro']:.3f} ({low:.3f} to {high:.3f}), {name} alone {best:.3f}, "
-        f"labels shuffled {found.shuffled:.3f}"
-    )
-
-
 def missing_baseline(runs: Sequence[Run]) -> str:
     """Return a sentence with the command of the baseline that a table lacks, or ""."""
-    results = [run.result for run in runs]
-    if recorded_probe(results) or any(is_baseline(run.cell, dataset_of(run)) for run in runs):
+    if any(is_baseline(run.cell, dataset_of(run)) for run in runs):
         return ""
     return (
         f"No baseline is recorded for this table: zoo bench --model {SCALARS} --data {runs[0].cell.data}, with the "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -20,9 +19,6 @@ from zoo.scores.schema import Interval
 from zoo.specs import DatasetSpec
 from zoo.weights.find import packaged_weights
 from zoo.weights.start import PREFIX
-
-EARLIER_SIZES = {"laptop": 9_216}
-"""Training images of a budget as it was when the first runs were recorded."""
 
 
 class Shift(Record):
@@ -93,18 +89,13 @@ def name_of(cell: Cell) -> str:
 
 
 def full_size(cell: Cell) -> bool:
-    """Return whether a run had the whole training set of its budget, as the budget is or as it was."""
-    return cell.sizes["train"] in (BUDGETS[cell.budget].sizes["train"], EARLIER_SIZES.get(cell.budget))
+    """Return whether a run had the whole training set of its budget."""
+    return cell.sizes["train"] == BUDGETS[cell.budget].sizes["train"]
 
 
 def problem_size(run: Run) -> tuple[str, int]:
     """Return what the scores of two choices of one population must share to be compared: budget, training images."""
     return run.cell.budget, run.cell.sizes["train"]
-
-
-def probe_of(run: Run) -> float:
-    """Return the macro AUC of four scalars of an image; NaN where a class is missing in a split."""
-    return run.result.probe.auc["macro"] if run.result.probe else math.nan
 
 
 def choice(run: Run) -> str:

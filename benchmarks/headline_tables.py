@@ -6,7 +6,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 
-from headline_runs import Run, choice, dataset_of, name_of, probe_of
+from headline_runs import Run, choice, dataset_of, name_of
 
 from zoo.report.columns import FRESH, MEASURED, SETTINGS, Column, measured_columns, score_columns
 from zoo.results.baselines import is_baseline
@@ -199,14 +199,13 @@ def difficulty_table(runs: Sequence[Run]) -> str:
     """Return the scores of each changed choice of the population; all runs of one budget and size."""
     models = sorted({run.cell.model for run in runs})
     problems: dict[tuple[str, str], list[Run]] = {}
-    for run in sorted(runs, key=lambda run: name_of(run.cell)):
+    for run in sorted(runs, key=lambda run: (name_of(run.cell), (changed := choice(run)) != "nothing", changed)):
         problems.setdefault((name_of(run.cell), choice(run)), []).append(run)
-    probed = any(math.isfinite(probe_of(run)) for run in runs)  # runs of earlier versions; today a baseline is a model
     body = []
     for (data, changed), own in problems.items():
         by_model = {run.cell.model: run for run in own}
         cells = (learnt(by_model[model]) if model in by_model else "" for model in models)
-        body.append([data, changed, *cells, *([area(probe_of(own[0]))] if probed else [])])
+        body.append([data, changed, *cells])
     sizes = runs[0].cell.sizes
     text = (
         f"Micro and macro AUC with the published substructure masses, {sizes['train']:,} training images, budget "
@@ -214,10 +213,9 @@ def difficulty_table(runs: Sequence[Run]) -> str:
         "weights were kept (a validation loss more than a tenth above the training loss is overfitting), and the fall "
         "of the training loss over the last fifth of the epochs. If it is large, the score depends on how early this "
         "training begins to learn as well as on the difficulty of the problem. "
-        f"{'The last column is the macro AUC of the scalar probe. ' if probed else ''}"
         "See [populations.md](populations.md#difficulty-of-the-problem)."
     )
-    header = ["data", "changed", *(f"`{model}`" for model in models), *(["probe"] if probed else [])]
+    header = ["data", "changed", *(f"`{model}`" for model in models)]
     return f"{wrapped(text)}\n\n{rows(header, body, texts=2)}"
 
 
@@ -340,7 +338,7 @@ def rows(header: Sequence[str], body: Sequence[Sequence[str]], *, texts: int = 1
 
 def wrapped(text: str) -> str:
     """Return a paragraph in lines of the documents' width."""
-    return textwrap.fill(text, 120)
+    return textwrap.fill(text, 120, break_on_hyphens=False, break_long_words=False)
 
 
 def deviation(values: Sequence[float]) -> str:

@@ -25,6 +25,11 @@ def is_on(run, data):
     return run["cell"]["recipe"]["dataset"] == f"deeplense/{data}"
 
 
+def recorded(headline, run_id):
+    """Return a run of the record's tables by the first digits of its id."""
+    return next(run for run in headline.read_record() if run["run_id"].startswith(run_id) and run["part"] == "table")
+
+
 def test_the_page_is_what_the_record_says(headline, page, tables):
     runs = headline.read_record()
     text = headline.README.read_text(encoding="utf-8")
@@ -176,30 +181,30 @@ def test_at_paper_size_published_numbers_stand_in_the_table_with_verdict_and_tim
 
 
 def test_difficulty_names_what_was_changed(headline, page, tables):
-    [run, *_] = [run for run in headline.read_record() if run["part"] == "table"]
+    run = recorded(headline, "7a25")
 
     def with_params(**params):
         recipe = run["cell"]["recipe"]
         changed_recipe = recipe | {"params": recipe["params"] | {"mass_scale": 1.0} | params}
         return run | {"part": "difficulty", "cell": run["cell"] | {"recipe": changed_recipe}}
 
-    all_of_them = [with_params(), with_params(conserve_mass=False), with_params(psf_width=0.05)]
+    all_of_them = [with_params(), with_params(conserve_mass="none"), with_params(psf_width=0.05)]
     text = tables.difficulty_table(list(map(headline.read_run, all_of_them)))
-    for told in ("nothing", "`conserve_mass` False", "`psf_width` 0.05"):
+    for told in ("nothing", "`conserve_mass` none", "`psf_width` 0.05"):
         assert f"| {told} |" in text
     # A choice is named by what it is, whichever others are recorded, and budgets never share a table.
-    alone = with_params(conserve_mass=False)
-    assert "| `conserve_mass` False |" in tables.difficulty_table([headline.read_run(alone)])
+    alone = with_params(conserve_mass="none")
+    assert "| `conserve_mass` none |" in tables.difficulty_table([headline.read_run(alone)])
     paper = alone | {"cell": alone["cell"] | {"budget": "paper", "sizes": dict(BUDGETS["paper"].sizes)}}
     both = page.make_page([headline.read_run(alone), headline.read_run(paper)])
-    assert "9,216 training images, budget laptop." in both
-    assert "67,500 training images, budget paper." in both
+    assert "16,384 training images, budget laptop, trained on" in both.replace("\n", " ")
+    assert "67,500 training images, budget paper, trained on" in both.replace("\n", " ")
 
 
 def test_a_baseline_stands_in_the_table_of_difficulty_without_the_end_of_a_training(headline, tables):
     runs = [headline.read_run(run) for run in headline.read_record() if is_on(run, "modelB") and run["part"] == "table"]
     chosen = [
-        next(run for run in runs if run.cell.model == model and run.cell.budget == "laptop" and not run.result.probe)
+        next(run for run in runs if run.cell.model == model and run.cell.budget == "laptop")
         for model in ("baselines/scalars_boosted", "gconv/p4")
     ]
     *_, row = tables.difficulty_table(chosen).splitlines()
@@ -214,18 +219,20 @@ def with_cell(run, **changes):
 
 
 def test_the_readme_keeps_to_what_its_text_says(headline, page):
-    run = next(run for run in headline.read_record() if is_on(run, "modelB") and run["part"] == "table")
+    run = recorded(headline, "6eca")
+    run["cell"]["recipe"] |= {"dataset_version": 1}
     paper = run | {"cell": run["cell"] | {"budget": "paper", "sizes": dict(BUDGETS["paper"].sizes)}}
     seed = run | {"cell": run["cell"] | {"seed": 1}}
     run, paper, seed = map(headline.read_run, (run, paper, seed))
     assert page.readme_tables([run, paper, seed]) == page.readme_tables([run])
-    newer = with_cell(run, recipe=replace_cell(run.cell.recipe, params={**run.cell.recipe.params, "mass_scale": 1.0}),
-                      sizes=BUDGETS["laptop"].sizes)  # fmt: skip
+    newer = with_cell(run, recipe=replace_cell(run.cell.recipe, dataset_version=2))
     evening = with_cell(newer, budget="evening", sizes=BUDGETS["evening"].sizes)
     assert page.readme_tables([run, newer]) == page.readme_tables([newer])
     assert page.readme_tables([run, evening, newer]) == page.readme_tables([evening])
-    assert page.readme_tables([run]).startswith("modelB, budget laptop, 9,216 training images, `mass_scale` 4.0:")
     assert page.readme_tables([newer]).startswith("modelB, budget laptop, 16,384 training images:")
+    changed = replace_cell(newer.cell.recipe, params={**run.cell.recipe.params, "mass_scale": 4.0})
+    [*_, heading] = page.readme_tables([with_cell(newer, recipe=changed)]).partition(":")[0].split(", ")
+    assert heading == "`mass_scale` 4.0"
     assert page.readme_tables([paper]) == "No run is recorded yet."
 
 
@@ -247,7 +254,7 @@ def test_what_failed_is_told(headline, page, tmp_path, monkeypatch, capsys):
 
 
 def test_a_network_that_is_not_above_the_best_baseline_is_marked(headline, notes, tables):
-    runs = [headline.read_run(run) for run in headline.read_record() if run["run_id"][:4] in ("291a", "63c7", "8861")]
+    runs = [headline.read_run(recorded(headline, run_id)) for run_id in ("291a", "63c7", "8861")]
     trees, other, network = sorted(runs, key=lambda run: (not run.cell.fits_itself, run.cell.budget == "laptop"))
     for area, mark in ((0.9, ""), (0.97, " †")):
         test = replace(trees.result.test, auc=dict.fromkeys(trees.result.test.auc, area))
@@ -260,7 +267,8 @@ def test_a_network_that_is_not_above_the_best_baseline_is_marked(headline, notes
 
 
 def test_few_images_are_averaged_over_seeds(headline, tables):
-    [run, *_] = [run for run in headline.read_record() if run["part"] == "table"]
+    run = recorded(headline, "7a25")
+    run["cell"] = run["cell"] | {"phases": []}
 
     def of(train, macro):
         cell = run["cell"] | {"sizes": run["cell"]["sizes"] | {"train": train}}
@@ -268,10 +276,10 @@ def test_few_images_are_averaged_over_seeds(headline, tables):
 
     longer = of(500, 0.1)
     longer["cell"] = longer["cell"] | {"training": longer["cell"]["training"] | {"epochs": 99}}
-    text = tables.few_table([headline.read_run(run) for run in (longer, of(500, 0.7), of(500, 0.8), of(9216, 0.9))])
+    text = tables.few_table([headline.read_run(run) for run in (longer, of(500, 0.7), of(500, 0.8), of(16384, 0.9))])
     assert f"| `{run['cell']['model']}` | .7500 (0.0707; 2) | .9000 (1) |" in text
-    assert tables.few_table([headline.read_run(of(9216, 0.9))]) == ""
+    assert tables.few_table([headline.read_run(of(16384, 0.9))]) == ""
     assert "Seeds share" not in text
-    one, two = (headline.read_run(of(size, 0.9)) for size in (500, 9216))
+    one, two = (headline.read_run(of(size, 0.9)) for size in (500, 16384))
     for own, shared in (({}, True), ({"train_seed": 1}, False)):
         assert ("Seeds share" in tables.few_table([with_cell(one, seed=1, **own), two])) == shared

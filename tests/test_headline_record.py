@@ -17,9 +17,10 @@ def test_without_store_and_record_it_says_what_to_do(headline, tmp_path, monkeyp
 
 @pytest.fixture
 def elsewhere(headline, tmp_path, monkeypatch):
-    """Record, page and README in a folder of this test, with one run, the first recorded one."""
+    """Record, page and README in a folder of this test, with one run with scores on shifted data."""
     paths = {name: tmp_path / name for name in ("RECORD", "PAGE", "README")}
-    paths["RECORD"].write_text(json.dumps(headline.read_record()[0]) + "\n", encoding="utf-8")
+    run = next(run for run in headline.read_record() if run["shifts"])
+    paths["RECORD"].write_text(json.dumps(run) + "\n", encoding="utf-8")
     paths["README"].write_text(f"# Here\n{headline.TABLE_BEGINS}old{headline.TABLE_ENDS}\nmore\n", encoding="utf-8")
     for name, path in paths.items():
         monkeypatch.setattr(headline, name, path)

@@ -1,5 +1,6 @@
 """Trained weights scored again: on their own test images, on others, turned, under another question."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from zoo.errors import DataError, UsageError
 from zoo.host import load_plugins
 from zoo.inference.evaluate import _rotated, evaluate, evaluation_recipe
 from zoo.models.load import load_weights
+from zoo.models.weights_file import read_weights, write_weights
 from zoo.results.store import WEIGHTS
 from zoo.schema import plain
 from zoo.specs import MetricSpec
@@ -108,11 +110,16 @@ def test_answers_that_are_not_finite_are_no_scores(host, trained, value):
         evaluate(host, trained, evaluation_recipe(host, trained), images=90)
 
 
-def test_shipped_weights_of_an_earlier_version_are_scored_on_its_definition_and_marked():
-    """`zoo predict octic_small.modelA` notes the version; `zoo evaluate` of it takes the definition of version 1."""
+def test_weights_of_an_earlier_version_are_scored_on_its_definition_and_marked(tmp_path):
+    """`zoo predict` notes the version; `zoo evaluate` takes the definition of version 1."""
     host = load_plugins(environment={})
-    trained = load_weights(host, find_weights(host, "octic_small.modelA", store=Path("nowhere")))
-    assert trained.about.recipe.dataset_version == 1
+    weights = read_weights(find_weights(host, "octic_small.modelA", store=Path("nowhere")))
+    recipe = weights.header.about.recipe
+    added = ("conserve_mass", "over_sampling", "reference_pixel_scale")  # by version 2
+    params = {name: value for name, value in recipe.params.items() if name not in added} | {"mass_scale": 4.0}
+    about = replace(weights.header.about, recipe=dataclasses.replace(recipe, dataset_version=1, params=params))
+    write_weights(tmp_path / "old.safetensors", weights.state, about=about, golden=weights.golden)
+    trained = load_weights(host, tmp_path / "old.safetensors")
     said = _weights_in_words(host, trained.about, detects=False)
     assert "note: trained on images of version 1 of deeplense/modelA; the installed version is 2: " in said
     assert "mass_scale 4.0, not 1.0 (multiplies every mass of substructure)" in said
