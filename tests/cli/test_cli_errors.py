@@ -65,6 +65,7 @@ def bench(*words, model="toyzoo/tiny", data="modelB"):
         (("list-models", "--group", "e8"), 2, ["group 'e8'"]),
         (("list-datasets", "--tag", "nothing"), 2, ["tag 'nothing'"]),
         (("show", "p4mm"), 2, ["Did you mean", "p4m"]),
+        (("show", "p4m.modelB"), 2, ["'p4m.modelB' names weights.", "zoo card p4m.modelB"]),
         (("show",), 2, ["Missing argument 'ID'"]),
         (("report",), 2, ["No results were found in results", "zoo bench"]),
         (("report", "--md", "--json"), 2, ["--md, --csv and --json exclude each other"]),

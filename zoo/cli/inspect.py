@@ -48,6 +48,12 @@ def show(ctx: click.Context, name: str, store: Path, as_json: bool) -> None:
         from zoo.results.store import CELL
 
         if not (os.path.isfile(user_path(name) / CELL) or matching_runs(name, store=store)):
+            from zoo.weights.find import shipped_card
+
+            if shipped_card(host_of(ctx), name) is not None:
+                raise UsageError(
+                    f"'{name}' names weights.", hint=f"Their card, with scores and limits: zoo card {name}"
+                ) from None
             raise
         show_run(find_run(name, store=store), as_json=as_json)
         return

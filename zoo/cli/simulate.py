@@ -45,7 +45,7 @@ _MOST_TO_MEASURE = 10_000
     "-n",
     "--images",
     type=click.IntRange(1, MOST_IMAGES),
-    help="Make a split of this many images; with --compare: default 24.",
+    help="Make a split of this many images, in files of 256; with --compare: default 24.",
 )
 @click.option(
     "--out",
@@ -184,6 +184,8 @@ def simulate(
     end = None
     with printing_to_stderr(), CountBar(f"simulate {split}") as bar:
         if launch is None or shards is None:
+            if images < SHARD_SIZE and not as_json:
+                echo(f"A file holds {SHARD_SIZE} images: all are made, and the split is the first {images}.", err=True)
             simulation = Dataset(host, recipe, {}).simulation(expected_images=images)
             filled = fill_folder(simulation, split, images, folder=folder, share=part, progress=bar.show)
             made, complete = filled.made, filled.complete
