@@ -14,6 +14,7 @@ from zoo.plurals import counted
 from zoo.report.notes import missing_twins, search_note
 from zoo.report.tables import result_notes
 from zoo.results.baselines import is_baseline
+from zoo.results.comparison import group_variants, spread_note
 
 SCALARS = "baselines/scalars_boosted"
 FITTED = """\
@@ -32,6 +33,7 @@ def notes(runs: Sequence[Run]) -> str:
         noise_note(runs),
         *fitted_notes(runs),
         *result_notes(results),
+        spread_note(group_variants(results)),
         search_note(results),
         missing_twins(results, registry.twins_by_id(installed())),
         missing_baseline(runs),
