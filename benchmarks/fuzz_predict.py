@@ -29,6 +29,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from astropy.io import fits
 from PIL import Image
@@ -68,6 +69,13 @@ def contents(random: np.random.Generator) -> dict[str, list[bytes]]:
         fits.HDUList(list(units)).writeto(stream)
         return stream.getvalue()
 
+    def hdf5(compression: str | None, **arrays: Any) -> bytes:
+        stream = io.BytesIO()
+        with h5py.File(stream, "w") as file:
+            for name, array in arrays.items():
+                file.create_dataset(name, data=array, compression=compression).attrs["pixel_scale"] = 0.1
+        return stream.getvalue()
+
     header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -2.8e-5, "CDELT2": 2.8e-5})
     plain = hdus(fits.PrimaryHDU(image, header=header))
     dataset = hdus(
@@ -87,6 +95,8 @@ def contents(random: np.random.Generator) -> dict[str, list[bytes]]:
                  picture(np.stack([grey] * 3, 2), "PNG")],
         ".jpg": [picture(grey, "JPEG"), picture(np.stack([grey] * 3, 2), "JPEG")],
         ".safetensors": [save({"image": np.stack([image] * 2)}), save({"x": image.astype("f8"), "y": image})],
+        ".hdf5": [hdf5(None, images=np.stack([image] * 2)), hdf5(None, x=image.astype(">f8"), psf=grey)],
+        ".h5": [hdf5("gzip", images=np.stack([image] * 2)), hdf5("gzip", image=spoiled)],
     }  # fmt: skip
 
 
@@ -209,6 +219,10 @@ def too_large() -> list[tuple[str, Callable[[Path], None]]]:
             objects[i] = row
         path.write_bytes(pickle.dumps(objects))
 
+    def pressed(path: Path) -> None:
+        with h5py.File(path, "w") as file:
+            file.create_dataset("images", (10**6, SIZE, SIZE), "f4", compression="gzip")
+
     def shard(path: Path) -> None:
         size = 8 * 30_000**2
         entry = {"image": {"dtype": "F64", "shape": [30_000, 30_000], "data_offsets": [0, size]}}
@@ -220,7 +234,7 @@ def too_large() -> list[tuple[str, Callable[[Path], None]]]:
     return [
         (".npy", sparse), (".npz", zipped), (".npy", long_strip), (".png", picture), (".png", wide_picture),
         (".fits", announced), (".fits.gz", unpacked), (".npy", memo), (".npy", buffer), (".npy", rows),
-        (".safetensors", shard),
+        (".safetensors", shard), (".hdf5", pressed),
     ]  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 
+import h5py
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -101,6 +102,8 @@ def test_what_cannot_be_read_is_named_and_the_others_follow(tmp_path):
         "text.npz": b"1 2 3\n4 5 6\n",
         "noise.fits": b"SIMPLE  =" + b"x" * 4000,
         "text.png": b"not a picture",
+        "text.h5": b"1 2 3\n4 5 6\n",
+        "cut.hdf5": b"\x89HDF\r\n\x1a\n" + b"x" * 400,
         "cut.npz": b"PK\x03\x04",
         "cut.safetensors": b"\x10\x00\x00\x00\x00\x00\x00\x00{}",
         "notes.txt": b"hello",
@@ -235,7 +238,7 @@ def test_a_name_in_brackets_chooses_in_every_kind_of_file_with_several_arrays(tm
     ("kind", "chosen"),
     [
         *(("fits", chosen) for chosen in ("MASK", "noise_map", "PSF", "0", "5", "WHT,2")),
-        *((kind, chosen) for kind in ("npz", "safetensors") for chosen in ("MASK", "noise_map", "PSF")),
+        *((kind, chosen) for kind in ("npz", "safetensors", "hdf5") for chosen in ("MASK", "noise_map", "PSF")),
     ],
 )
 def test_what_describes_an_image_is_not_classified_when_it_is_chosen(tmp_path, kind, chosen):
@@ -247,6 +250,8 @@ def test_what_describes_an_image_is_not_classified_when_it_is_chosen(tmp_path, k
         arrays = dict.fromkeys(("DATA", "MASK", "noise_map", "PSF"), IMAGE)
         np.savez(tmp_path / "a.npz", **arrays)
         save_file(arrays, tmp_path / "a.safetensors")
+        with h5py.File(tmp_path / "a.hdf5", "w") as file:
+            file.update(arrays)
     with pytest.raises(UsageError, match=r"FILE\[.*is not an image of the sky.\nImages in the file: DATA\. "):
         read(tmp_path / f"a.{kind}[{chosen}]")
 
@@ -280,7 +285,7 @@ def test_object_arrays_of_deeplense_are_read(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [">f4", ">f8", ">i2", ">u4", "<f8", "u1", "?"])
-@pytest.mark.parametrize("kind", [".npy", ".npz", ".fits", ".safetensors"])
+@pytest.mark.parametrize("kind", [".npy", ".npz", ".fits", ".safetensors", ".hdf5", ".h5"])
 def test_every_kind_of_file_keeps_values_of_any_byte_order(tmp_path, dtype, kind):
     image = (IMAGE % 2 if dtype == "?" else IMAGE).astype(dtype)
     path = tmp_path / f"a{kind}"
@@ -290,7 +295,10 @@ def test_every_kind_of_file_keeps_values_of_any_byte_order(tmp_path, dtype, kind
         np.savez(path, image=image)
     elif kind == ".fits":
         fits.writeto(path, image.astype("u1") if dtype == "?" else image)
-    else:
+    elif kind == ".safetensors":
         save_file({"image": image}, path)
+    else:
+        with h5py.File(path, "w") as file:
+            file.create_dataset("image", data=image, compression="gzip" if kind == ".h5" else None)
     [picture] = read(path)
     assert np.array_equal(picture.pixels[0].astype(float), image.astype(float))

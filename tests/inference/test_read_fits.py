@@ -7,6 +7,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
+import zoo.inference.fits
 from zoo.inference.read import read_pictures
 
 IMAGE = np.arange(80, dtype=np.float32).reshape(8, 10)
@@ -128,3 +129,14 @@ def test_what_pyautolens_writes_is_read(tmp_path):
     assert np.all(picture.pixels == 0)
     assert picture.pixel_scale == (0.1, "PIXSCAX")
     assert picture.notes == ("extension DATA, one of 4 arrays in the file",)
+
+
+def test_a_file_without_an_end_is_named(tmp_path, monkeypatch):
+    """In some damaged .fits.gz astropy finds extensions without end, until the memory is full."""
+    monkeypatch.setattr(zoo.inference.fits, "MOST_EXTENSIONS", 3)
+    units = [fits.PrimaryHDU(IMAGE), *(fits.ImageHDU(IMAGE) for _ in range(3))]
+    fits.HDUList(units[:3]).writeto(tmp_path / "three.fits.gz")
+    fits.HDUList(units).writeto(tmp_path / "four.fits.gz")
+    assert len(read(tmp_path / "three.fits.gz")) == 3
+    [skipped] = read(tmp_path / "four.fits.gz")
+    assert skipped.reason == "cannot be read: it has more than 3 extensions, or is damaged"

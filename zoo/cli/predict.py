@@ -88,10 +88,10 @@ def predict(
     one posterior of their mean, by how the network answered validation images of known truth. An image further from
     the training images of a classifier than 99.9 % of the validation images has the class "none of these".
 
-    WEIGHTS is a name such as p4m.modelA, a file, a run, or hf://owner/name. FILES are .npy, .npz, FITS, PNG, JPEG or
-    .safetensors, folders of them, or - for a list of names on stdin. Unreadable files are listed and left out; the
-    exit code is then 1. With --launcher, answers are kept in the folder of --store until all are made, and the same
-    command goes on after an interruption.
+    WEIGHTS is a name such as p4m.modelA, a file, a run, or hf://owner/name. FILES are .npy, .npz, FITS, HDF5, PNG,
+    JPEG or .safetensors, folders of them, or - for a list of names on stdin. Unreadable files are listed and left out;
+    the exit code is then 1. With --launcher, answers are kept in the folder of --store until all are made, and the
+    same command goes on after an interruption.
     """
     if in_csv and in_json:
         raise UsageError("--csv and --json cannot be combined.")

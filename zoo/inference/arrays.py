@@ -19,7 +19,7 @@ from zoo.inference.part import Part, PixelScale, choose, describes_image, import
 from zoo.paths import parse_json
 
 ARRAY_NAMES = ("images", "image", "data")
-"""Names of the array with the images in .npz and .safetensors files that hold several; the first present is read."""
+"""Names of the array with the images in files that hold several; the first present is read."""
 
 _SAFETENSORS_TYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U64": "<u8",
@@ -61,7 +61,7 @@ def read_npz_file(path: Path, channels: int, chosen: str | None) -> Iterator[Par
     require_start(path, (b"PK",), ".npz")
     with zipfile.ZipFile(path) as content:
         members = {info.filename.removesuffix(".npy"): info for info in content.infolist()}
-        member = members[_choose(list(members), chosen)]
+        member = members[choose_array(list(members), chosen)]
         with content.open(member) as stream:
             yield _part(read_npy_stream(cast("BinaryIO", stream), member.file_size))
 
@@ -88,7 +88,7 @@ def read_safetensors_file(path: Path, channels: int, chosen: str | None) -> Iter
     from zoo.data.shards import SHARD_SIZE
 
     with safe_open(path, framework="numpy") as file:  # checks the whole header
-        name = _choose(list(file.keys()), chosen)
+        name = choose_array(list(file.keys()), chosen)
     images = _mapped(path, name)
     try:
         manifest = read_manifest(path.parent.parent)
@@ -118,15 +118,15 @@ def _mapped(path: Path, name: str) -> NDArray[Any]:
     return np.memmap(path, dtype=dtype, shape=shape, mode="r", offset=8 + length + entry["data_offsets"][0])
 
 
-def _choose(names: list[str], chosen: str | None) -> str:
-    """Return the array that holds the images.
+def choose_array(names: list[str], chosen: str | None) -> str:
+    """Return the array that holds the images; the names of HDF5 begin with those of groups.
 
     Raises:
         Unreadable: Several arrays could be the images.
     """
     if chosen is not None:
-        return choose({name: name for name in names}, chosen, "array")
-    only = [name for name in names if len(names) == 1 and not describes_image(name)]
+        return choose({name: name.rpartition("/")[2] for name in names}, chosen, "array")
+    only = [name for name in names if len(names) == 1 and not describes_image(name.rpartition("/")[2])]
     for name in [*ARRAY_NAMES, *only]:
         if name in names:
             return name

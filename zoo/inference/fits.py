@@ -19,6 +19,8 @@ from zoo.inference.pixel_scale import stated_scale
 IMAGES = frozenset({"sci", "science", "data", "image", "images"})
 """Words in the names of extensions that hold the image; extensions with other names count where there are none."""
 
+MOST_EXTENSIONS = 10_000
+
 _STARTS = (b"SIMPLE  =", b"\x1f\x8b")  # astropy would also unpack zip, bzip2 and others, whole
 
 
@@ -39,7 +41,7 @@ def read_fits(path: Path, channels: int, chosen: str | None) -> Iterator[Part]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # astropy's warnings about headers that it repairs
         with fits.open(path, memmap=False, lazy_load_hdus=True) as units:
-            found = {number: unit for number, unit in enumerate(units) if _holds_image(unit)}
+            found = {number: unit for number, unit in _counted(units) if _holds_image(unit)}
             if not found:
                 raise Unreadable("holds no image data")
             labels = _labels(found)
@@ -55,6 +57,18 @@ def read_fits(path: Path, channels: int, chosen: str | None) -> Iterator[Part]:
                     scale_error=error,
                     notes=(note,) if note else (),
                 )
+
+
+def _counted(units: Any) -> Iterator[tuple[int, Any]]:
+    """Yield number and extension, up to a limit: astropy finds extensions without end in some damaged files.
+
+    Raises:
+        Unreadable: There are more.
+    """
+    for number, unit in enumerate(units):
+        if number == MOST_EXTENSIONS:
+            raise Unreadable(f"cannot be read: it has more than {MOST_EXTENSIONS:,} extensions, or is damaged")
+        yield number, unit
 
 
 def _holds_image(unit: Any) -> bool:

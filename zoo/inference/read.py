@@ -1,4 +1,4 @@
-"""From paths to images, one at a time: .npy, .npz, FITS, PNG, JPEG and .safetensors. What cannot be read is named."""
+"""From paths to images, one at a time, of every kind of file in `READERS`. What cannot be read is named."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from zoo.data.image_file import Unreadable, images_of, is_hidden
 from zoo.errors import MissingError, UsageError
 from zoo.inference.arrays import read_npy_file, read_npz_file, read_picture_file, read_safetensors_file
 from zoo.inference.fits import read_fits
+from zoo.inference.hdf5 import read_hdf5
 from zoo.inference.part import Part, PixelScale
 from zoo.remote import readable_path, shown
 
@@ -166,9 +167,9 @@ def _open(path: Path, channels: int) -> Iterator[Part]:
     """
     chosen = None
     status = _status(path)
-    if status is None and path.name.endswith("]") and "[" in path.name:
-        name, _, chosen = path.name.removesuffix("]").rpartition("[")
-        path = path.with_name(name) if name else path
+    if status is None and path.name.endswith("]"):
+        name, _, chosen = str(path).removesuffix("]").rpartition("[")  # names in HDF5 hold slashes
+        path = Path(name) if Path(name).name and name[-1] not in ("/", os.sep) else path
         status = _status(path)
     if status is None:
         raise Unreadable("file not found")
@@ -176,9 +177,7 @@ def _open(path: Path, channels: int) -> Iterator[Part]:
         raise Unreadable("is not a file")
     reader = READERS.get(_suffix(path.name))
     if reader is None:
-        hdf5 = _suffix(path.name) in (".h5", ".hdf5")
-        instead = "; save its images as .npy, or see docs/tutorials/your_own_data.md" if hdf5 else ""
-        raise Unreadable(f"not one of {', '.join(READERS)}{instead}")
+        raise Unreadable(f"not one of {', '.join(READERS)}")
     return reader(path, channels, chosen)
 
 
@@ -195,6 +194,7 @@ READERS: dict[str, Callable[[Path, int, str | None], Iterator[Part]]] = {
     **dict.fromkeys((".fits", ".fit", ".fts", ".fits.gz", ".fits.fz"), read_fits),
     **dict.fromkeys((".png", ".jpg", ".jpeg"), read_picture_file),
     ".safetensors": read_safetensors_file,
+    **dict.fromkeys((".h5", ".hdf5"), read_hdf5),
 }
 
 
