@@ -79,9 +79,10 @@ def noise_note(runs: Sequence[Run]) -> str:
     """Return that rows were tested on different noise, or "" where the device that renders is the same for all."""
     if len({run.cell.recipe.device_type for run in runs if run.cell.recipe.simulator}) < 2:
         return ""
+    on_gpu = dict.fromkeys(f"`{run.cell.model}`" for run in runs if run.cell.recipe.device_type != "cpu")
     return (
         "Rows whose images were rendered on a GPU and on a CPU were tested on the same lenses with different noise, so "
-        "their scores are not paired; each machine stands below."
+        f"their scores are not paired. Rendered on a GPU: {', '.join(on_gpu)}."
     )
 
 

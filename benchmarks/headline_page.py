@@ -38,7 +38,7 @@ README_BUDGETS = ("laptop", "evening")
 MISSING = (
     "**The paper-size table is missing for {data}**: no training on 150 x 150 pixels is recorded. Each "
     "heading states how many images the networks below it were trained on, and which parameters of the data set differ "
-    "from those of that budget today; a note below it names images of an earlier version. The published numbers are "
+    "from those of that budget today; a note below it names their version. The published numbers are "
     "listed separately, for orientation; they are of other images."
 )
 HOW = """\

@@ -296,8 +296,8 @@ def like_2021(runs: Sequence[Run]) -> str:
         "Images in the form of Model B as it was released in 2021: substructure adds its mass, lenses have nearly one "
         "orientation, each image is stretched to its own minimum and maximum. The published micro AUC on those images: "
         f"{theirs}. They have 150 x 150 pixels and not {size} x {size}, 75,000 training images and not "
-        f"{runs[0].cell.sizes['train']:,}, and noise and a PSF that were not published; their checkpoints were chosen "
-        "on the test images."
+        f"{runs[0].cell.sizes['train']:,}, and a PSF that was not published; those that were measured have Model A's "
+        "noise and not Model B's, which is harder; their checkpoints were chosen on the test images."
     )
 
 

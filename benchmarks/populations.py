@@ -96,7 +96,7 @@ def to_markdown(found: dict[str, dict[str, Any]]) -> str:
     """Return the table of docs/populations.md."""
     lines = [
         "| population | peak SNR | Einstein radius | light-weighted radius | mass in sub-haloes | in the vortex "
-        "| scalars, ring | components | none |",
+        "| probe AUC, `ring` | `components` | `none` |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, row in found.items():
