@@ -41,14 +41,18 @@ def notes(runs: Sequence[Run]) -> str:
     return "\n\n".join(map(wrapped, filter(None, found)))
 
 
+def with_channels(run: Run) -> str:
+    """Return the name of a run's network, with derived channels that it sees."""
+    channels = describe_channels(run.cell.recipe.channels)
+    return f"`{run.cell.model} (channels {channels})`" if channels else f"`{run.cell.model}`"
+
+
 def phases_note(runs: Sequence[Run]) -> str:
     """Return on which images the networks were trained, where these changed during a training."""
     networks: dict[str, list[str]] = {}
     for run in runs:
         if not run.cell.fits_itself:
-            channels = describe_channels(run.cell.recipe.channels)
-            name = f"{run.cell.model} (channels {channels})" if channels else run.cell.model
-            networks.setdefault(run.cell.trained_on, []).append(f"`{name}`")
+            networks.setdefault(run.cell.trained_on, []).append(with_channels(run))
     alone = networks.pop("", [])
     for words, names in networks.items():  # a model with and without phases
         networks[words] = [f"{name[:-1]} (phases)`" if name in alone else name for name in names]
@@ -79,7 +83,7 @@ def noise_note(runs: Sequence[Run]) -> str:
     """Return that rows were tested on different noise, or "" where the device that renders is the same for all."""
     if len({run.cell.recipe.device_type for run in runs if run.cell.recipe.simulator}) < 2:
         return ""
-    on_gpu = dict.fromkeys(f"`{run.cell.model}`" for run in runs if run.cell.recipe.device_type != "cpu")
+    on_gpu = dict.fromkeys(with_channels(run) for run in runs if run.cell.recipe.device_type != "cpu")
     return (
         "Rows whose images were rendered on a GPU and on a CPU were tested on the same lenses with different noise, so "
         f"their scores are not paired. Rendered on a GPU: {', '.join(on_gpu)}."
