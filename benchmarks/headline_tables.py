@@ -190,8 +190,10 @@ def few_table(runs: Sequence[Run]) -> str:
             cells.append(f"{area(mean(found))} ({deviation(found)}{len(found)})" if found else "")
         body.append([f"`{model}`", *cells])
     text = "Macro AUC against the number of training images; in brackets the deviation between seeds and their number."
-    if any(run.cell.seed and run.cell.train_seed is None for run in runs):
-        text += " Seeds share their training images, so the deviation lacks the choice of these images."
+    shared = sorted({run.cell.sizes["train"] for run in runs if run.cell.seed and run.cell.train_seed is None})
+    if shared:
+        sizes_shared = " and ".join(f"{size:,}" for size in shared)
+        text += f" Seeds share their training images at {sizes_shared}: there the deviation lacks their choice."
     return f"{wrapped(text)}\n\n{rows(['network', *(f'{size:,}' for size in sizes)], body)}"
 
 
