@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from zoo.base_spec import Spec
+from zoo.plain_values import LONGEST_SUMMARY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,13 @@ class ChannelSpec(Spec):
 
     arguments: Mapping[str, Any] = field(default_factory=dict)
     limits: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.limits and (len(self.limits.splitlines()) != 1 or not self.limits.strip()):
+            raise ValueError(f"{self.id}: limits must be one line of text")
+        if len(self.limits) > LONGEST_SUMMARY:
+            raise ValueError(f"{self.id}: limits has more than {LONGEST_SUMMARY:,} characters")
 
 
 @dataclass(frozen=True, kw_only=True)

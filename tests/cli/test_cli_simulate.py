@@ -197,7 +197,7 @@ def test_two_simulators_are_compared(zoo, tmp_path):
 @pytest.mark.slow
 def test_pictures_show_a_folder_and_a_data_set(zoo):
     _, said, told = zoo(*DISCS, "-n", 20, "--out", "lenses")
-    assert "A file holds 256 images: all are made, and the split is the first 20." in told
+    assert "Files hold 256 images; the split is the first 20." in told
     assert "train: complete, 20 images; 236 more are there, since a file holds 256; checksums" in said
     code, said, _ = zoo("data", "show", "lenses", "-n", 3)
     assert (code, said) == (0, "lenses-train.png\n")

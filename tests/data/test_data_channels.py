@@ -26,6 +26,7 @@ from zoo.plan.request import Request
 from zoo.results import store
 from zoo.results.comparison import group_variants, problem_key
 from zoo.run.cell import run_cell
+from zoo.specs import ChannelSpec
 from zoo.testing import ConformanceError, Options, check, require_passed
 
 TOYS = Path(__file__).parents[1] / "toys"
@@ -286,3 +287,9 @@ def test_a_channel_is_given_images_on_their_device():
 
     with pytest.raises(DataError, match="same device"):
         Channels(names=["a/b"], functions=[elsewhere], camera=None).beside(torch.zeros(2, 1, 4, 4))
+
+
+@pytest.mark.parametrize("limits", ["first\nwarning: forged", "one\u2028two", "   ", "x" * 1001])
+def test_limits_are_one_line_of_text(limits):
+    with pytest.raises(ValueError, match="a/b: limits"):
+        ChannelSpec(id="a/b", target="m:f", limits=limits)

@@ -17,6 +17,7 @@ from astropy.io import fits
 from click.testing import CliRunner
 
 from zoo.cli import cli
+from zoo.models.pixels import corner_level, far_level
 
 TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
 
@@ -186,7 +187,23 @@ def test_a_sky_that_was_not_subtracted_is_warned_of(zoo_predict, model, tmp_path
     done = zoo_predict(tmp_path / "sky.npy", "--csv")
     [warning] = [line for line in done.stderr.splitlines() if "the darkest corner of 20 of 20 images" in line]
     assert f"in training {low:.2g} to {high:.2g}. Subtract the sky" in warning
-    assert all("times the noise: a sky?" in line for line in done.stdout.splitlines()[1:])
+    assert all("times the noise" in line for line in done.stdout.splitlines()[1:])
+    dark = images - np.float32((1 + high - low) * noise)
+    np.save(tmp_path / "dark.npy", np.concatenate([dark[:5], (images + np.float32((1 + high - low) * noise))[5:]]))
+    told = zoo_predict(tmp_path / "dark.npy", "--csv").stderr
+    assert "the darkest corner of 15 of 20 images is far above" in told
+    assert "the darkest corner of 5 of 20 images is far below" in told
+    assert "Too much sky is subtracted" in told
+
+
+def test_masked_corners_and_padding_are_no_sky():
+    sky = np.random.default_rng(0).normal(3, 1, (3, 1, 32, 32)).astype(np.float32)
+    sky[1, :, :4, :4] = 0
+    sky[2, :, :4] = sky[2, :, -4:] = 0
+    levels = corner_level(sky, np.ones(3))
+    assert levels[:2] == pytest.approx([2, 2], abs=1)
+    assert np.isnan(levels[2])
+    assert far_level(levels, (-0.5, 0, 0.5)).tolist() == [True, True, False]
 
 
 def test_the_warning_quotes_the_images_that_it_is_about(zoo_predict, tmp_path):

@@ -70,7 +70,7 @@ def _row(item: Prediction | Skipped, columns: Columns) -> dict[str, Any]:
     if isinstance(item, Skipped):
         return {"image": item.name, "error": item.reason}
     notes = [*item.notes, *(["pixels far outside the training images"] if item.unusual else [])]
-    notes += [f"darkest corner {item.corner:.2g} times the noise: a sky?"] if item.with_sky else []
+    notes += [f"darkest corner {item.corner:.2g} times the noise"] if item.with_sky else []
     rest = {"peak": item.peak, "noise": item.noise, "notes": notes}
     answers = item.estimates or item.probabilities
     numbers = {name: float(value) for name, value in zip(columns.names, answers, strict=False)}

@@ -159,7 +159,7 @@ def predict(
             show(item)
             if population is not None and isinstance(item, Prediction):
                 joined.append(item.probabilities)
-                unusual += item.unusual
+                unusual += item.unusual or item.with_sky
             report(summary.predicted)
     seconds = time.perf_counter() - started
     if sys.stderr.isatty():
@@ -205,7 +205,9 @@ def _weights_in_words(host: Host, about: About, *, detects: bool) -> str:
             "\nwarning: these weights have no detector of images unlike the training images: every image gets one of "
             "the classes, also an image of noise or of a galaxy"
         )
-    notes = ""
+    notes = (
+        "" if about.pixels.corner else "\nnote: these weights do not state the sky of their images: it is not checked"
+    )
     if old := version_note(dataset, about.recipe.dataset_version):
         notes += f"\nnote: trained on images {old}"
     if changed := changed_note(dataset, about.recipe.params):

@@ -185,10 +185,7 @@ def simulate(
     with printing_to_stderr(), CountBar(f"simulate {split}") as bar:
         if launch is None or shards is None:
             if images < SHARD_SIZE and not as_json:
-                echo(
-                    f"A file holds {counted(SHARD_SIZE, 'image')}: all are made, and the split is the first {images}.",
-                    err=True,
-                )
+                echo(f"Files hold {counted(SHARD_SIZE, 'image')}; the split is the first {images}.", err=True)
             simulation = Dataset(host, recipe, {}).simulation(expected_images=images)
             filled = fill_folder(simulation, split, images, folder=folder, share=part, progress=bar.show)
             made, complete = filled.made, filled.complete

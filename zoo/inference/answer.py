@@ -29,7 +29,7 @@ class Prediction:
         probabilities: [K]; of a task other than classification, what the network answers.
         peak, noise: Brightest pixel and noise of the image as the network saw it.
         unusual: Whether one of them lies far outside the training images.
-        corner: Level of its darkest corner, in units of its noise.
+        corner: Level of its darkest corner, in units of its noise; None where it was not measured.
         with_sky: Whether that is far from the level of the training images, as where a sky was not subtracted.
         scale_assumed: Whether the pixel scale of the training images was assumed, because no other was stated.
         notes: Further remarks on the image.
@@ -45,7 +45,7 @@ class Prediction:
     noise: float
     unusual: bool
     scale_assumed: bool
-    corner: float = 0.0
+    corner: float | None = None
     with_sky: bool = False
     notes: tuple[str, ...] = ()
     share_below: float | None = None
@@ -81,7 +81,7 @@ class Summary:
         self.unusual += item.unusual
         self.unlike += item.unlike
         self.assumed += item.scale_assumed
-        if item.with_sky:
+        if item.with_sky and item.corner is not None:
             self._corners.append(item.corner)
         if item.unusual:
             self._peaks.append(item.peak)
@@ -103,11 +103,19 @@ class Summary:
             )
         if self._corners and about.pixels.corner is not None:
             low, _, high = about.pixels.corner
-            lines.append(
-                f"the darkest corner of {len(self._corners):,} of {counted(self.predicted, 'image')} is far from that "
-                f"of the training images, where its scores do not hold: median {np.median(self._corners):.2g} times "
-                f"the noise of a pixel, in training {low:.2g} to {high:.2g}. Subtract the sky and the light of the lens"
-            )
+            brighter = [each for each in self._corners if each > high]
+            darker = [each for each in self._corners if each < low]
+            for found, side, advice in (
+                (brighter, "above", "Subtract the sky and the light of the lens"),
+                (darker, "below", "Too much sky is subtracted, or pixels are bad"),
+            ):
+                if found:
+                    lines.append(
+                        f"the darkest corner of {len(found):,} of {counted(self.predicted, 'image')} is far {side} "
+                        "that of the training images, where its scores do not hold: median "
+                        f"{np.median(found):.2g} times the noise of a pixel, in training {low:.2g} to {high:.2g}. "
+                        f"{advice}"
+                    )
         if self.unusual:
             low, middle, high = about.pixels.peak
             noise_low, noise_middle, noise_high = about.pixels.noise

@@ -28,7 +28,8 @@ class PopulationSummary(Record):
     Args:
         name: Name of the truth.
         lenses: Number of lenses.
-        unusual: Number of these with pixels far outside those of the training images, whose answers have no meaning.
+        unusual: Number of these with pixels, or a sky, far outside those of the training images, whose answers have no
+            meaning.
         mean: Posterior mean of the population's mean.
         mean_68, mean_95: Central intervals of the population's mean.
         spread_68, spread_95: Central intervals of the population's standard deviation.
@@ -145,7 +146,8 @@ def in_words(one: PopulationSummary) -> str:
         f"population of {counted(one.lenses, 'lens')}: mean {one.name} {one.mean:.4g} (95 % {low:.4g} to "
         f"{high:.4g}), standard deviation {least:.4g} to {most:.4g}"
     )
-    return f"{sentence}; {one.unusual} with pixels far outside the training images" if one.unusual else sentence
+    far = f"; {one.unusual} with pixels or a sky far outside the training images" if one.unusual else ""
+    return sentence + far
 
 
 def write_population(

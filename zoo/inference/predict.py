@@ -78,7 +78,9 @@ def _answer(
     peak, noise = peak_and_noise(images)
     pixels = trained.about.pixels
     unusual = far_outside(peak, pixels.peak) | far_outside(noise, pixels.noise)
-    corner = corner_level(images, noise)
+    # Resampling to finer pixels smooths the noise. The corners of a padded image are nearer to the lens.
+    corner = corner_level(images, np.maximum(noise, pixels.noise[0]))
+    corner[[item.padded for item in prepared]] = np.nan
     with_sky = far_level(corner, pixels.corner)
     detector = Detector.of(trained.detector)
     closer = None if detector is None else detector.share_below(images)
@@ -97,7 +99,7 @@ def _answer(
             peak=float(peak[i]),
             noise=float(noise[i]),
             unusual=bool(unusual[i]),
-            corner=float(corner[i]),
+            corner=None if np.isnan(corner[i]) else float(corner[i]),
             with_sky=bool(with_sky[i]),
             scale_assumed=item.scale_assumed,
             notes=item.notes,

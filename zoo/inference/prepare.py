@@ -21,6 +21,9 @@ MOST_PADDING = 0.5
 NOTED_PADDING = 0.1
 """Images with a larger share of padding have a note."""
 
+INTERPOLATED = 0.03
+"""Largest share of padding that interpolation to finer pixels leaves at the border."""
+
 LEAST_SEEN = 0.25
 """Images of which the network sees a smaller share have a note."""
 
@@ -63,12 +66,14 @@ class PreparedImage:
         name: Name of the image, as in `Picture`.
         pixels: Pixels [C, H, W].
         scale_assumed: Whether the pixel scale of the training images was assumed, because no other was stated.
+        padded: Whether more of the pixels is padding than interpolation leaves.
         notes: Further remarks on the image.
     """
 
     name: str
     pixels: NDArray[np.float32]
     scale_assumed: bool
+    padded: bool
     notes: tuple[str, ...]
 
 
@@ -138,6 +143,7 @@ def _prepare(picture: Picture, trained: TrainedClassifier, preparation: Preparat
         name=picture.name,
         pixels=pixels,
         scale_assumed=about.pixel_scale is not None and scale is None,
+        padded=padding > INTERPOLATED,
         notes=tuple(notes),
     )
 

@@ -51,13 +51,16 @@ def corner_level(images: NDArray[np.float32], noise: NDArray[np.float64]) -> NDA
         noise: [n] from `peak_and_noise`.
 
     Returns:
-        Lowest of the means of the four corners; 0 where an image has no noise. [n].
+        Lowest of the means of the corners, without those of equal pixels, which are masks and padding; NaN where all
+        are, or an image has no noise. [n].
     """
-    height, width = (max(1, int(size * _CORNER)) for size in images.shape[2:])
+    height, width = (max(2, int(size * _CORNER)) for size in images.shape[2:])
     rows, columns = (slice(height), slice(-height, None)), (slice(width), slice(-width, None))
-    means = [images[:, :, row, column].mean(axis=(1, 2, 3), dtype=np.float64) for row in rows for column in columns]
-    darkest: NDArray[np.float64] = np.min(means, axis=0)
-    return np.divide(darkest, noise, out=np.zeros(len(images)), where=noise > 0)
+    corners = [images[:, :, row, column].reshape(len(images), -1) for row in rows for column in columns]
+    means = [np.where(np.ptp(each, axis=1) > 0, each.mean(axis=1, dtype=np.float64), np.nan) for each in corners]
+    darkest: NDArray[np.float64] = np.fmin.reduce(means)
+    level: NDArray[np.float64] = np.divide(darkest, noise, out=np.full(len(images), np.nan), where=noise > 0)
+    return level
 
 
 def normalisation(split: Split, *, data: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -85,7 +88,9 @@ def summary(images: NDArray[np.float32]) -> Pixels:
         images: [n, C, H, W].
     """
     peak, noise = peak_and_noise(images)
-    corner = _quantiles(corner_level(images, noise))
+    corners = corner_level(images, noise)
+    corners = corners[~np.isnan(corners)]
+    corner = _quantiles(corners) if len(corners) else None
     return Pixels(peak=_quantiles(peak), noise=_quantiles(noise), images=len(images), corner=corner)
 
 
