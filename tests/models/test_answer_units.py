@@ -18,13 +18,18 @@ TARGETS = (Target(name="a", centre=5.0, scale=100.0), Target(name="b", centre=-1
 def test_gradients_are_those_of_standardised_truths(form):
     targets = [Target(name="a", centre=5.0, scale=100.0), Target(name="b", centre=-1.0, scale=1e-3)]
     same = [Target(name=one.name, centre=0.0, scale=1.0) for one in targets]
-    centre, scale = (torch.tensor([getattr(one, name) for one in targets]) for name in ("centre", "scale"))
-    truth = torch.randn(7, 2)
+    centre, scale = (
+        torch.tensor([getattr(one, name) for one in targets], dtype=torch.float64) for name in ("centre", "scale")
+    )
+    truth = torch.randn(7, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     gradients = []
-    for units, true, of in ((targets, centre + scale * truth, scale), (same, truth, torch.ones(2))):
+    for units, true, of in (
+        (targets, centre + scale * truth, scale),
+        (same, truth, torch.ones(2, dtype=torch.float64)),
+    ):
         torch.manual_seed(0)
-        answers = torch.randn(7, 2 * form.columns).requires_grad_()
-        found = AnswerUnits(units, standardised=True)(answers).reshape(7, 2, -1)
+        answers = torch.randn(7, 2 * form.columns, dtype=torch.float64).requires_grad_()
+        found = AnswerUnits(units, standardised=True).double()(answers).reshape(7, 2, -1)
         form.loss(found, true, of).backward()
         gradients.append(answers.grad)
     assert torch.allclose(*gradients, rtol=1e-3, atol=1e-5)
