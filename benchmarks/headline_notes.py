@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headline_runs import Run, dataset_of, installed
-from headline_tables import best_first, wrapped
+from headline_runs import Run, dataset_of, installed, name_of
+from headline_tables import PUBLISHED, area, best_first, wrapped
 
 from zoo import registry
 from zoo.data.about import version_note
@@ -87,6 +87,22 @@ def noise_note(runs: Sequence[Run]) -> str:
     return (
         "Rows whose images were rendered on a GPU and on a CPU were tested on the same lenses with different noise, so "
         f"their scores are not paired. Rendered on a GPU: {', '.join(on_gpu)}."
+    )
+
+
+def like_2021(runs: Sequence[Run]) -> str:
+    """Return how images in the form of 2021 differ from those of the published scores, or "" for other images."""
+    recipe = runs[0].cell.recipe
+    if name_of(runs[0].cell) != "published" or recipe.params.get("conserve_mass") != "none":
+        return ""
+    theirs = ", ".join(f"{name} {area(areas[-1])}" for name, areas in PUBLISHED["modelB"].items())
+    size = recipe.params["image_size"]
+    return wrapped(
+        "Images in the form of Model B as it was released in 2021: substructure adds its mass, lenses have nearly one "
+        "orientation, each image is stretched to its own minimum and maximum. The published micro AUC on those images: "
+        f"{theirs}. They have 150 x 150 pixels and not {size} x {size}, 75,000 training images and not "
+        f"{runs[0].cell.sizes['train']:,}, and a PSF that was not published; those that were measured have Model A's "
+        "noise and not Model B's, which is harder; their checkpoints were chosen on the test images."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headline_notes import machines_note, notes, old_definition, phases_note, runs_note
+from headline_notes import like_2021, machines_note, notes, old_definition, phases_note, runs_note
 from headline_pictures import picture_of
 from headline_runs import Run, bundled, choice, full_size, installed, name_of, problem_size
 from headline_tables import (
@@ -15,7 +15,6 @@ from headline_tables import (
     equivariance_cells,
     equivariance_headings,
     few_table,
-    like_2021,
     macs_of,
     marks_of,
     published_tables,
@@ -38,7 +37,7 @@ README_BUDGETS = ("laptop", "evening")
 MISSING = (
     "**The paper-size table is missing for {data}**: no training on 150 x 150 pixels is recorded. Each "
     "heading states how many images the networks below it were trained on, and which parameters of the data set differ "
-    "from those of that budget today; a note below it names their version. The published numbers are "
+    "from those of that budget today; a note below it names the version of the images. The published numbers are "
     "listed separately, for orientation; they are of other images."
 )
 HOW = """\

@@ -287,22 +287,6 @@ def published_tables(names: Sequence[str]) -> list[str]:
     ]
 
 
-def like_2021(runs: Sequence[Run]) -> str:
-    """Return how images in the form of 2021 differ from those of the published scores, or "" for other images."""
-    recipe = runs[0].cell.recipe
-    if name_of(runs[0].cell) != "published" or recipe.params.get("conserve_mass") != "none":
-        return ""
-    theirs = ", ".join(f"{name} {area(areas[-1])}" for name, areas in PUBLISHED["modelB"].items())
-    size = recipe.params["image_size"]
-    return wrapped(
-        "Images in the form of Model B as it was released in 2021: substructure adds its mass, lenses have nearly one "
-        "orientation, each image is stretched to its own minimum and maximum. The published micro AUC on those images: "
-        f"{theirs}. They have 150 x 150 pixels and not {size} x {size}, 75,000 training images and not "
-        f"{runs[0].cell.sizes['train']:,}, and a PSF that was not published; those that were measured have Model A's "
-        "noise and not Model B's, which is harder; their checkpoints were chosen on the test images."
-    )
-
-
 def best_first(runs: Sequence[Run]) -> list[Variant]:
     """Return the variants, best mean macro AUC first."""
     return group_variants(run.result for run in runs)

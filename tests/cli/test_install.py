@@ -83,7 +83,8 @@ def test_names_become_requirements(ran, zoo, tmp_path, monkeypatch):
     (tmp_path / "mine").mkdir()
     assert "is no project of a plugin" in zoo("install", "./mine", code=2)[1]
     (tmp_path / "mine" / "pyproject.toml").touch()
-    monkeypatch.setattr(install, "_is_installed", lambda name: True)
+    looked_up = []
+    monkeypatch.setattr(install, "_is_installed", lambda name: looked_up.append(name) or True)
     for words, expected in (
         (["gconv", "other-nets>=2"], [first_party()["gconv"], "other-nets>=2"]),
         (["gconv==0.1.0", "Gconv >=1,<2"], [first_party()["gconv"] + end for end in ("==0.1.0", " >=1,<2")]),
@@ -93,6 +94,7 @@ def test_names_become_requirements(ran, zoo, tmp_path, monkeypatch):
     ):
         zoo("install", *words)
         assert ran.calls.pop()[0] == [*PIP, "install", *expected]
+    assert set(looked_up) == {first_party()["gconv"], "other-nets", "other"}  # without versions and extras
     assert "needs a folder" in zoo("install", "-e", "nothing", code=2)[1]
     for absent in ("./nothing", "nothing/mine", "./mine.whl"):
         assert f"{(tmp_path / absent).absolute()} does not exist." in zoo("install", absent, code=2)[1]

@@ -25,7 +25,6 @@ from zoo.packages import CORE, first_party
 from zoo.paths import parse_json, regular_file, user_path
 from zoo.plurals import counted
 
-_DISTRIBUTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PROJECT = ("pyproject.toml", "setup.py")
 _DISTRIBUTION = re.compile(
     r"(?P<name>[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?)"
@@ -53,11 +52,12 @@ def install(ctx: click.Context, names: Sequence[str], upgrade: bool, editable: b
     for one in wanted:
         words += ["-e", one] if editable else [one]
     before = {record.distribution: _installation(record.distribution) for record in host_of(ctx).records.values()}
-    hint = "".join(nearest(name, first_party()) for name in names if _DISTRIBUTION.fullmatch(name)).strip()
+    named = filter(None, map(_DISTRIBUTION.fullmatch, names))
+    hint = "".join(nearest(match["name"], first_party()) for match in named).strip()
     if not _run(words, what=f"Install {', '.join(wanted)} into {sys.prefix}", dry_run=dry_run, hint=hint):
         return
     for one in wanted:
-        if _DISTRIBUTION.fullmatch(one) and not _is_installed(one):
+        if (match := _DISTRIBUTION.fullmatch(one)) and not _is_installed(match["name"]):
             raise DataError(
                 f"The command ended well, but {one} is not in {sys.prefix}: its configuration may name another place.",
                 hint="See: pip config list",

@@ -29,7 +29,8 @@ class Prediction:
         probabilities: [K]; of a task other than classification, what the network answers.
         peak, noise: Brightest pixel and noise of the image as the network saw it.
         unusual: Whether one of them lies far outside the training images.
-        corner: Level of its darkest corner, in units of its noise; None where it was not measured.
+        corner: Level of its darkest corner over its noise, or over that of the least noisy training images if that is
+            more; None where it was not measured.
         with_sky: Whether that is far from the level of the training images, as where a sky was not subtracted.
         scale_assumed: Whether the pixel scale of the training images was assumed, because no other was stated.
         notes: Further remarks on the image.

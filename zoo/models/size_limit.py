@@ -19,7 +19,7 @@ class _Counted(TorchDispatchMode):
     """Counts the numbers of new tensors, and refuses the one that is too many before memory is taken for it."""
 
     def __init__(self, name: str) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's has no annotation
         self.name, self.numbers = name, 0
 
     def __torch_dispatch__(
