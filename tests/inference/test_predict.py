@@ -204,6 +204,7 @@ def test_masked_corners_and_padding_are_no_sky():
     assert levels[:2] == pytest.approx([2, 2], abs=1)
     assert np.isnan(levels[2])
     assert far_level(levels, (-0.5, 0, 0.5)).tolist() == [True, True, False]
+    assert far_level(levels + 20, (-1, 5, 20)).tolist() == [False] * 3  # light reaches the corners in training, too
 
 
 def test_the_warning_quotes_the_images_that_it_is_about(zoo_predict, tmp_path):

@@ -18,6 +18,8 @@ FAR = 3.0
 
 FAR_CORNER = 0.25
 """Distance of a level of the darkest corner from nearly all training images, in units of the noise, that is far."""
+FAR_SHARE = 1 / 3
+"""As `FAR_CORNER`, in units of the range of nearly all training images, where that is more."""
 
 _CORNER = 1 / 16  # width of a corner over that of the image
 _MAD_TO_SIGMA = 1.4826  # of a Gaussian
@@ -106,8 +108,9 @@ def far_outside(values: NDArray[np.float64], quantiles: Sequence[float]) -> NDAr
 
 
 def far_level(levels: NDArray[np.float64], quantiles: Sequence[float] | None) -> NDArray[np.bool_]:
-    """Return which levels [n] are `FAR_CORNER` above or below nearly all of those that the quantiles describe."""
+    """Return which levels [n] are far above or below nearly all of those that the quantiles describe."""
     if quantiles is None:  # weights of earlier versions
         return np.zeros(len(levels), dtype=bool)
     low, _, high = quantiles
-    return (levels < low - FAR_CORNER) | (levels > high + FAR_CORNER)
+    margin = max(FAR_CORNER, FAR_SHARE * (high - low))
+    return (levels < low - margin) | (levels > high + margin)

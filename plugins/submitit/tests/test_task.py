@@ -9,8 +9,13 @@ import sys
 import time
 
 import pytest
+import zoo_submitit.task
 from fake_slurm import FakeSlurm
 from zoo_submitit.ending import ending_path, read_ending
+from zoo_submitit.processes import ProcessLauncher
+from zoo_submitit.task import STOP_SECONDS, RunCell
+
+from zoo.run.launcher import Job
 
 CELL = """
 import signal, sys, time
@@ -125,3 +130,38 @@ def test_a_process_that_cannot_be_started_is_an_end_with_words(task, tmp_path):
     (tmp_path / "log.txt").mkdir()
     assert task("pass")[0] == 1
     assert "could not be started" in read_ending(tmp_path, "7_3").state().detail
+
+
+def test_a_job_is_cancelled_before_its_task_listens(tmp_path):
+    launcher = ProcessLauncher(poll_seconds=0.1)
+    run_dirs = [tmp_path / "data" / "model" / name for name in ("a", "b")]
+    for run_dir in run_dirs:
+        run_dir.mkdir(parents=True)
+    script = "import time\nwhile True:\n    print('on', flush=True)\n    time.sleep(.1)"
+    handles = launcher.submit(
+        [
+            Job(run_dir=each, command=(sys.executable, "-c", script), cwd=tmp_path, env={}, label="job")
+            for each in run_dirs
+        ]
+    )
+    began = time.monotonic()
+    launcher.cancel(handles)
+    assert time.monotonic() - began < STOP_SECONDS
+    assert [state.reason for state in launcher.poll(handles)] == ["cancelled", "cancelled"]
+    logs = [run_dir / "log.txt" for run_dir in run_dirs]
+    before = [log.read_text() for log in logs]
+    time.sleep(0.5)
+    assert [log.read_text() for log in logs] == before
+
+
+def test_a_cancelled_cell_that_goes_on_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(zoo_submitit.task, "STOP_SECONDS", 0.5)
+    script = "import signal, time; signal.signal(15, lambda *_: print('no', flush=True)); print('began', flush=True)\n"
+    process = subprocess.Popen([sys.executable, "-c", script + "while True: time.sleep(60)"], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"began\n"
+    (tmp_path / "cancelled").touch()
+    cell = RunCell(command=(), cwd="", env={}, run_dir="", folder=str(tmp_path), cancelled=str(tmp_path / "cancelled"))
+    signals = []
+    assert cell._code(process, signals) == -signal.SIGKILL
+    assert signals == ["SIGTERM"]
+    assert process.stdout.read() == b"no\n"  # asked once

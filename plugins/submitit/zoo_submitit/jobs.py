@@ -76,11 +76,11 @@ def by_resources(jobs: Iterable[Job]) -> dict[Resources, list[int]]:
     return groups
 
 
-def run_cell(job: Job, folder: Path, *, requeues: int = 0) -> RunCell:
+def run_cell(job: Job, folder: Path, *, requeues: int = 0, cancelled: Path | None = None) -> RunCell:
     """Return what submitit runs for a job."""
     return RunCell(
         command=job.command, cwd=str(job.cwd), env=dict(job.env), run_dir=str(job.run_dir), folder=str(folder),
-        requeues=requeues,
+        requeues=requeues, cancelled=str(cancelled or ""),
     )  # fmt: skip
 
 

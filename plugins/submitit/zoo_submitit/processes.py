@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
 
 from zoo.paths import make_dir
 from zoo.run.launcher import Job, JobState
 from zoo_submitit.ending import read_ending
 from zoo_submitit.jobs import Handle, by_resources, check_folder, engine_log, folder_of, parse_handle, run_cell
+from zoo_submitit.task import STOP_SECONDS
 
 if TYPE_CHECKING:
     from submitit import Job as Process
 
 _MINUTES = 60 * 24 * 365
 """Time limit of a job that states none."""
-STOP_SECONDS = 30.0
-"""Time for a cell to write its checkpoint before it is killed."""
+END_SECONDS = 5.0
+"""Time for a task of submitit to end after its cell has ended or was killed."""
+
+
+class _Started(NamedTuple):
+    """A job that this launcher has started.
+
+    Args:
+        process: Process of submitit.
+        cancelled: File that cancels it.
+    """
+
+    process: Process[Any]
+    cancelled: Path
 
 
 class ProcessLauncher:
@@ -35,7 +47,7 @@ class ProcessLauncher:
     def __init__(self, *, folder: str = "", setup: str = "", poll_seconds: float = 1.0) -> None:
         self.poll_seconds = poll_seconds
         self._folder, self._setup = folder, setup
-        self._jobs: dict[str, Process[Any]] = {}
+        self._jobs: dict[str, _Started] = {}
         self._cancelled: set[str] = set()
 
     def check(self, jobs: Sequence[Job]) -> None:
@@ -65,9 +77,10 @@ class ProcessLauncher:
                 setup=self._setup.splitlines(),
             )
             for place in places:
-                job = executor.submit(run_cell(jobs[place], folder))
-                handles[place] = str(Handle(job.job_id, folder))
-                self._jobs[handles[place]] = job
+                cancelled = folder / f"{uuid4().hex}_cancelled"
+                process = executor.submit(run_cell(jobs[place], folder, cancelled=cancelled))
+                handles[place] = str(Handle(process.job_id, folder))
+                self._jobs[handles[place]] = _Started(process, cancelled)
         return [handles[place] for place in range(len(jobs))]
 
     def poll(self, handles: Sequence[str]) -> list[JobState]:
@@ -76,17 +89,13 @@ class ProcessLauncher:
 
     def cancel(self, handles: Sequence[str]) -> None:
         """Stop jobs that run: a cell writes its checkpoint first."""
-        ours = {handle: self._jobs[handle] for handle in handles if handle in self._jobs}
-        running = {handle: job for handle, job in ours.items() if not job.done()}
-        for handle, job in running.items():
+        running = {handle: one for handle, one in self._jobs.items() if handle in handles and not one.process.done()}
+        for handle, one in running.items():
             self._cancelled.add(handle)
-            _signal(job, signal.SIGTERM)
-        until = time.monotonic() + STOP_SECONDS
-        while time.monotonic() < until and not all(job.done() for job in running.values()):
+            one.cancelled.touch()
+        until = time.monotonic() + STOP_SECONDS + END_SECONDS
+        while time.monotonic() < until and not all(one.process.done() for one in running.values()):
             time.sleep(0.05)
-        for job in running.values():
-            if not job.done():
-                _signal(job, signal.SIGINT)  # submitit kills its tasks
 
     def log(self, handle: str) -> str:
         """Return the last lines of what submitit has written about a job."""
@@ -96,7 +105,7 @@ class ProcessLauncher:
         handle, job = parse_handle(text), self._jobs.get(text)
         if handle is None:
             return JobState(kind="lost", detail="it was not submitted by this launcher")
-        if job is not None and not job.done():
+        if job is not None and not job.process.done():
             return JobState(kind="running")
         if text in self._cancelled:
             return JobState(kind="ended", reason="cancelled")
@@ -106,8 +115,3 @@ class ProcessLauncher:
             words = "submitit has ended without its cell; check the lines of setup="
             return JobState(kind="ended", reason="failed", detail=words)
         return JobState(kind="lost", detail="the command that started it has ended")
-
-
-def _signal(job: Process[Any], number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(int(job.job_id), number)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,10 @@ from zoo_submitit import commands
 from zoo_submitit.ending import STOPPED, Ending, ending_path, write_ending
 
 LOG = "log.txt"
+CANCEL_SECONDS = 0.2
+"""Interval between looks at the file that cancels a job."""
+STOP_SECONDS = 30.0
+"""Time for a cancelled cell to write its checkpoint before it is killed."""
 
 
 @dataclass(kw_only=True)
@@ -32,6 +38,8 @@ class RunCell:
         run_dir: Folder of the run; what the process prints goes to its log.
         folder: Folder of submitit.
         requeues: Times that Slurm may start the job again.
+        cancelled: File whose existence cancels the job; "": none. A signal may come before the task listens to it, and
+            submitit ignores it until then.
     """
 
     command: tuple[str, ...]
@@ -40,6 +48,7 @@ class RunCell:
     run_dir: str
     folder: str
     requeues: int = 0
+    cancelled: str = ""
 
     def __call__(self) -> None:
         """Run the process, and exit with its code; have Slurm start the job again if it was stopped by Slurm.
@@ -75,9 +84,26 @@ class RunCell:
                     preexec_fn=lambda: signal.signal(getattr(signal, f"SIG{before_end}"), signal.SIG_IGN),
                 )  # fmt: skip
                 with _forwarded(process, signals, before_end):
-                    return _code(process), "", signals
+                    return self._code(process, signals), "", signals
         except Exception as error:  # also one that open_log raises
             return 1, f"it could not be started on {socket.gethostname()}: {error}", signals
+
+    def _code(self, process: subprocess.Popen[bytes], signals: list[str]) -> int:
+        """Return the exit code of a process, which is stopped where the job is cancelled, and killed where it goes on.
+
+        With a timeout, `wait` looks again and again and misses no signal. Without one, a signal that comes just before
+        the call blocks would be handled when the process has ended.
+        """
+        kill_at = math.inf
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(timeout=CANCEL_SECONDS if self.cancelled else 3600)
+            if kill_at == math.inf and self.cancelled and Path(self.cancelled).exists():
+                signals.append("SIGTERM")
+                process.terminate()
+                kill_at = time.monotonic() + STOP_SECONDS
+            if time.monotonic() > kill_at:
+                process.kill()
 
     def _start_again(self, job_id: str, signals: list[str]) -> bool:
         """Have Slurm start this job again, and return whether it will: not after scancel, nor without Slurm."""
@@ -92,16 +118,6 @@ class RunCell:
             print(f"Slurm does not start the job again: {error}", flush=True)  # noqa: T201  (log of the job)
             return False
         return True
-
-
-def _code(process: subprocess.Popen[bytes]) -> int:
-    """Return the exit code of a process: with a timeout, `wait` looks again and again and misses no signal.
-
-    Without one, a signal that comes just before the call blocks would be handled when the process has ended.
-    """
-    while True:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return process.wait(timeout=3600)
 
 
 @contextlib.contextmanager
