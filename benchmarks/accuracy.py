@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from page_parts import replaced
 
 from zoo import registry
 from zoo.data.accuracy import LARGEST_ALLOWED, MOST_ALLOWED, Accuracy, measure_accuracy
@@ -26,7 +27,6 @@ from zoo.specs import DatasetSpec
 HERE = Path(__file__).resolve().parent
 RESULT = HERE / "results" / "accuracy.md"
 PAGE = HERE.parent / "docs" / "populations.md"
-BEGINS, ENDS = "<!-- benchmarks/accuracy.py --write -->\n", "\n<!-- until here -->"
 BUDGETS_OF = ("modelA", "modelB")
 HEADER = ("population", "images", "rays per pixel and axis", "of the reference", "99 % of the pixels below", "largest")
 TITLE = f"""# Accuracy of the images
@@ -84,12 +84,7 @@ def write(rows: Sequence[str]) -> None:
     Raises:
         SystemExit: The page lacks the marks.
     """
-    page = PAGE.read_text(encoding="utf-8")
-    before, found, rest = page.partition(BEGINS)
-    _, ends, after = rest.partition(ENDS)
-    if not found or not ends:
-        sys.exit(f"{PAGE} must contain the lines {BEGINS.strip()} and {ENDS.strip()}.")
-    texts = {RESULT: f"{TITLE}\n{table(rows)}\n", PAGE: f"{before}{found}{table(rows)}{ends}{after}"}
+    texts = {RESULT: f"{TITLE}\n{table(rows)}\n", PAGE: replaced(PAGE, "accuracy.py", table(rows))}
     for path, text in texts.items():
         with written_whole(path) as temporary:
             temporary.write_text(text, encoding="utf-8")

@@ -33,6 +33,7 @@ from typing import Any
 from headline_page import make_page, pictures_of, readme_tables
 from headline_pictures import draw_areas
 from headline_runs import Shift, full_size, name_of, read_run
+from page_parts import replaced
 
 import zoo
 from zoo import schema
@@ -46,7 +47,6 @@ from zoo.results.schema import Finished
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "results.md"
 README = HERE.parent / "README.md"
-TABLE_BEGINS, TABLE_ENDS = "<!-- benchmarks/headline.py --write -->\n", "\n<!-- until here -->"
 RECORD = HERE / "results" / "headline.jsonl"
 LEADING = "gconv/p4m,gconv/p4m_resnet18,gconv/octic,escnn/d8"
 UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, ZooError)  # raised for damaged records
@@ -211,11 +211,7 @@ def write(store: Path) -> None:
     Raises:
         SystemExit: Neither runs nor a record exist, or the record or the README is invalid; all files are unchanged.
     """
-    readme = README.read_text(encoding="utf-8")
-    if readme.count(TABLE_BEGINS) != 1 or TABLE_ENDS not in readme.partition(TABLE_BEGINS)[2]:
-        sys.exit(
-            f"{README} must contain the lines {TABLE_BEGINS.strip()} and {TABLE_ENDS.strip()} once, in this order."
-        )
+    replaced(README, "headline.py", "")  # before anything is written
     # One run may stand in both parts: "nothing changed" is the same cell as in the table.
     kept = {(run["part"], run["run_id"]): run for run in read_record()}
     for run in [*records(store, part="table"), *records(difficulty(store), part="difficulty")]:
@@ -224,13 +220,11 @@ def write(store: Path) -> None:
         kept[key] = run | {"shifts": earlier["shifts"] | run["shifts"]}
     if not kept:
         sys.exit(f"{store} contains no results. First run: uv run python benchmarks/headline.py")
-    before, found, rest = readme.partition(TABLE_BEGINS)
-    _, ends, after = rest.partition(TABLE_ENDS)
     runs = [read_run(line) for line in kept.values()]
     texts = {
         RECORD: "".join(json.dumps(line) + "\n" for line in kept.values()),
         PAGE: make_page(runs),
-        README: f"{before}{found}{readme_tables(runs)}{ends}{after}",
+        README: replaced(README, "headline.py", readme_tables(runs)),
     }
     for path, text in texts.items():
         with written_whole(path) as temporary:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headline_runs import Run, dataset_of, installed, name_of
-from headline_tables import PUBLISHED, area, best_first, wrapped
+from headline_tables import PUBLISHED, area, best_first
+from page_parts import wrapped
 
 from zoo import registry
 from zoo.data.about import version_note
-from zoo.data.channels import describe_channels
 from zoo.plurals import counted
 from zoo.report.notes import missing_twins, search_note
 from zoo.report.tables import result_notes
 from zoo.results.baselines import is_baseline
-from zoo.results.comparison import group_variants, spread_note
+from zoo.results.comparison import names_of_rows, spread_note
 
 SCALARS = "baselines/scalars_boosted"
 FITTED = """\
@@ -28,40 +28,37 @@ FLEXIBLE = "It fits the width of the PSF and multipoles, too, which these models
 def notes(runs: Sequence[Run]) -> str:
     """Return the notes on a table: images of the training, baselines, settings and twins that differ or are missing."""
     results = [run.result for run in runs]
+    variants = best_first(runs)
+    names = names_of_rows(variants)
     found = [
         phases_note(runs),
         noise_note(runs),
         *fitted_notes(runs),
-        *result_notes(results),
-        spread_note(group_variants(results)),
-        search_note(results),
+        *result_notes(results, names),
+        spread_note(variants),
+        search_note(results, names),
         missing_twins(results, registry.twins_by_id(installed())),
         missing_baseline(runs),
     ]
     return "\n\n".join(map(wrapped, filter(None, found)))
 
 
-def with_channels(run: Run) -> str:
-    """Return the name of a run's network, with derived channels that it sees."""
-    channels = describe_channels(run.cell.recipe.channels)
-    return f"`{run.cell.model} (channels {channels})`" if channels else f"`{run.cell.model}`"
-
-
 def phases_note(runs: Sequence[Run]) -> str:
     """Return on which images the networks were trained, where these changed during a training."""
     networks: dict[str, list[str]] = {}
-    for run in runs:
-        if not run.cell.fits_itself:
-            networks.setdefault(run.cell.trained_on, []).append(with_channels(run))
+    for variant in best_first(runs):
+        cell = variant.results[0].cell
+        if not cell.fits_itself:
+            networks.setdefault(cell.trained_on, []).append(f"`{variant.name}`")
     alone = networks.pop("", [])
-    for words, names in networks.items():  # a model with and without phases
-        networks[words] = [f"{name[:-1]} (phases)`" if name in alone else name for name in names]
+    same = len(networks) == 1 and not alone
     told = [
-        f"{', '.join(dict.fromkeys(names))}: trained on {words}; validation and test images are those of the heading."
+        f"{'Networks' if same else ', '.join(names)}: trained on {words}; validation and test images are those of the "
+        "heading."
         for words, names in networks.items()
     ]
     if told and alone:
-        told.append(f"{', '.join(dict.fromkeys(alone))}: trained on the images of the heading alone.")
+        told.append(f"{', '.join(alone)}: trained on the images of the heading alone.")
     if any("mass_scale" in phase.params for run in runs for phase in run.cell.phases):
         told.append(
             "mass_scale multiplies the published masses of the substructure; U(1,4) is drawn anew for each image."
@@ -83,10 +80,12 @@ def noise_note(runs: Sequence[Run]) -> str:
     """Return that rows were tested on different noise, or "" where the device that renders is the same for all."""
     if len({run.cell.recipe.device_type for run in runs if run.cell.recipe.simulator}) < 2:
         return ""
-    on_gpu = dict.fromkeys(with_channels(run) for run in runs if run.cell.recipe.device_type != "cpu")
+    networks = [variant for variant in best_first(runs) if not variant.results[0].cell.fits_itself]
+    on_gpu = [variant for variant in best_first(runs) if variant.results[0].cell.recipe.device_type != "cpu"]
+    named = "the networks" if on_gpu == networks else ", ".join(f"`{variant.name}`" for variant in on_gpu)
     return (
         "Rows whose images were rendered on a GPU and on a CPU were tested on the same lenses with different noise, so "
-        f"their scores are not paired. Rendered on a GPU: {', '.join(on_gpu)}."
+        f"their scores are not paired. Rendered on a GPU: {named}."
     )
 
 
@@ -129,20 +128,13 @@ def machines_note(runs: Sequence[Run]) -> str:
 def runs_note(runs: Sequence[Run]) -> str:
     """Return what a citation needs: version of the images, precision of the trainings, run ids of each row."""
     versions = sorted({run.cell.recipe.dataset_version for run in runs})
-    precisions: dict[str, list[str]] = {}
-    for run in runs:
-        if not run.cell.fits_itself:
-            precisions.setdefault(run.cell.precision or "fp32", []).append(f"`{run.cell.model}`")
-    trained = (
-        f"{precision} for {', '.join(dict.fromkeys(names))}" if len(precisions) > 1 else precision
-        for precision, names in precisions.items()
-    )
+    precisions = {run.cell.precision or "fp32" for run in runs if not run.cell.fits_itself}
     told = (
         f"`{variant.name}` {' '.join(result.run_id[:4] for result in variant.results)}" for variant in best_first(runs)
     )
     return wrapped(
         f"Images of version {' and '.join(map(str, versions))} of {runs[0].cell.data}. "
-        + (f"Precision of the trainings: {'; '.join(trained)}. " if precisions else "")
+        + (f"Precision of the trainings: {next(iter(precisions))}. " if len(precisions) == 1 else "")
         + f"Runs, by the first digits of their ids in the record: {'; '.join(told)}."
     )
 

@@ -23,13 +23,13 @@ from headline_tables import (
     shift_table,
     task_table,
     time_table,
-    wrapped,
 )
+from page_parts import wrapped
 
 from zoo import registry
 from zoo.budgets import BUDGETS
 from zoo.report.tables import result_notes
-from zoo.results.comparison import group_variants, in_words, problem_key
+from zoo.results.comparison import group_variants, in_words, names_of_rows, problem_key
 from zoo.results.store import split_sizes
 from zoo.specs import DatasetSpec
 
@@ -56,6 +56,13 @@ The equivariance error is the root mean square change of the trained network's c
 symmetries of the square, over their spread between images: 0 is that of an invariant network, 1.4 that of a network
 whose answers for an image and for the turned image are unrelated. Class flips are the share of 64 validation images
 whose class changes under one of the symmetries; 10 % of so few is uncertain by 4 percentage points."""
+FRESH = """\
+Fresh AUC is the macro AUC (for detectors the AUROC) on as many new test images of the same recipe, which nothing else
+has seen; test - fresh is the difference with its 95 % interval. A difference above 0 beyond chance would show that a
+network, or its choice, depends on the benchmark's own test images. `-`: not measured."""
+SIGNIFICANCE = """\
+TPR / sqrt(FPR) is the largest factor by which a cut on the score improves the significance of a sample, at
+false-positive rates of 0.4 % or more."""
 TIMES = """\
 Times are minutes until the validation macro AUC reaches the value in the column's heading. They include the
 simulation if this run made the images; a run that found them in the cache has no simulation time. The recorded runs
@@ -116,6 +123,7 @@ def make_page(runs: Sequence[Run]) -> str:
         *(wrapped(about_budget(name)) for name in budgets),
         HOW,
         EQUIVARIANCE if any(run.result.equivariance.after for run in table) else "",
+        FRESH if any(run.result.fresh for run in runs) else "",
         TIMES if any(run.result.environment.gpu for run in table) else NO_TIMES,
     ]
     for own in problems_of(table):
@@ -179,7 +187,7 @@ def task_sections(runs: Sequence[Run]) -> list[str]:
             and run.cell.recipe.params == first.recipe.params
             and full_size(run.cell)
         ]
-        told = [f"{TASKS} {WITH_LABELS}", ANOMALY] if first.task == "anomaly" else [f"{TASKS} {UNITS}"]
+        told = [f"{TASKS} {SIGNIFICANCE} {WITH_LABELS}", ANOMALY] if first.task == "anomaly" else [f"{TASKS} {UNITS}"]
         if len({bool(run.cell.training.get("init")) for run in own if not run.cell.fits_itself}) > 1:
             told.append(STARTED)
         told = [wrapped(text.replace("\n", " ")) for text in told]
@@ -200,7 +208,8 @@ def task_notes(runs: Sequence[Run]) -> str:
     results = [run.result for run in runs]
     data = results[0].data
     alone = f"Trained on {sum(data.counts['train']):,} images of {' and '.join(data.trained_on)} alone."
-    told = map(wrapped, [alone if data.trained_on else "", phases_note(runs), *result_notes(results)])
+    names = names_of_rows(group_variants(results))
+    told = map(wrapped, [alone if data.trained_on else "", phases_note(runs), *result_notes(results, names)])
     return "\n\n".join(filter(None, [*told, machines_note(runs), runs_note(runs)]))
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 
 from headline_runs import Run, choice, dataset_of, name_of
+from page_parts import wrapped
 
 from zoo.report.columns import FRESH, MEASURED, SETTINGS, Column, measured_columns, score_columns
 from zoo.results.baselines import is_baseline
@@ -37,12 +37,12 @@ PUBLISHED = {
 }
 
 
-CALIBRATION = [column for column in MEASURED if column.heading in ("Brier", "calibration error")]
+SHOWN = [column for column in MEASURED if column.heading in (FRESH, "test - fresh", "Brier", "calibration error")]
 
 
-def calibration_of(runs: Sequence[Run]) -> list[Column]:
-    """Return the columns of calibration that some run has a number for; runs of earlier versions have not all."""
-    return [column for column in CALIBRATION if any(math.isfinite(column.value(run.result)) for run in runs)]
+def measured_of(runs: Sequence[Run]) -> list[Column]:
+    """Return the columns of fresh tests and calibration that some run has a number for; not every run has all."""
+    return [column for column in SHOWN if any(math.isfinite(column.value(run.result)) for run in runs)]
 
 
 def score_table(runs: Sequence[Run]) -> str:
@@ -57,7 +57,7 @@ def score_table(runs: Sequence[Run]) -> str:
         "vortex",
         "micro",
         "macro (95 %)",
-        *(column.heading for column in calibration_of(runs)),
+        *(column.heading for column in measured_of(runs)),
         *equivariance_headings(runs),
         *(column.heading for column in SETTINGS),
     ]
@@ -70,7 +70,7 @@ def score_table(runs: Sequence[Run]) -> str:
                 f"`{variant.name}`{mark}", str(len(variant.results)), f"{first.cost.parameters:,}",
                 macs_of(first), *(area(mean(variant.auc(name))) for name in (*CLASSES, "micro")),
                 f"{area(macro.score)} ({area(macro.low)} to {area(macro.high)})",
-                *(column.cell(*variant.results) for column in calibration_of(runs)), *equivariance_cells(first, runs),
+                *(column.cell(*variant.results) for column in measured_of(runs)), *equivariance_cells(first, runs),
                 *(column.cell(first) for column in SETTINGS),
             ]
         )  # fmt: skip
@@ -78,7 +78,7 @@ def score_table(runs: Sequence[Run]) -> str:
     if runs[0].cell.budget != "paper" or data not in PUBLISHED:
         return rows(header, body)
     for name, areas in PUBLISHED[data].items():
-        unknown = [""] * (1 + len(calibration_of(runs)) + len(equivariance_headings(runs)) + len(SETTINGS))
+        unknown = [""] * (1 + len(measured_of(runs)) + len(equivariance_headings(runs)) + len(SETTINGS))
         body.append([f"*published: {name}*", "1", "", "", *map(area, areas), *unknown])
     return rows(header, body) + "\n\n" + verdict(best_first(runs), data)
 
@@ -207,17 +207,19 @@ def difficulty_table(runs: Sequence[Run]) -> str:
     for (data, changed), own in problems.items():
         by_model = {run.cell.model: run for run in own}
         cells = (learnt(by_model[model]) if model in by_model else "" for model in models)
-        body.append([data, changed, *cells])
+        ids = " ".join(by_model[model].result.run_id[:4] for model in models if model in by_model)
+        body.append([data, changed, *cells, ids])
     sizes = runs[0].cell.sizes
     text = (
-        f"Micro and macro AUC with the published substructure masses, {sizes['train']:,} training images, budget "
-        f"{runs[0].cell.budget}{trained_on(runs)}. In brackets: training and validation loss of the epoch whose "
+        f"Micro and macro AUC (95 %) with the published substructure masses, {sizes['train']:,} training images, "
+        f"budget {runs[0].cell.budget}{trained_on(runs)}; one training each, so the interval of the macro AUC excludes "
+        "the variation between trainings. In the second brackets: training and validation loss of the epoch whose "
         "weights were kept (a validation loss more than a tenth above the training loss is overfitting), and the fall "
         "of the training loss over the last fifth of the epochs. If it is large, the score depends on how early this "
         "training begins to learn as well as on the difficulty of the problem. "
         "See [populations.md](populations.md#difficulty-of-the-problem)."
     )
-    header = ["data", "changed", *(f"`{model}`" for model in models)]
+    header = ["data", "changed", *(f"`{model}`" for model in models), "runs"]
     return f"{wrapped(text)}\n\n{rows(header, body, texts=2)}"
 
 
@@ -230,7 +232,8 @@ def trained_on(runs: Sequence[Run]) -> str:
 def learnt(run: Run) -> str:
     """Return micro and macro AUC, and how the training ended, or that it had not begun."""
     auc, history = run.result.test.auc, run.history
-    told = f"{area(auc['micro'])} / {area(auc['macro'])}"
+    low, high = run.result.test.intervals["auc.macro"]
+    told = f"{area(auc['micro'])} / {area(auc['macro'])} ({area(low)} to {area(high)})"
     if run.cell.fits_itself:
         return told
     if history[-1].train_loss > 0.99 * math.log(len(CLASSES)):
@@ -320,11 +323,6 @@ def rows(header: Sequence[str], body: Sequence[Sequence[str]], *, texts: int = 1
     """Return a Markdown table whose first columns are texts and the others numbers."""
     rule = ["---"] * texts + ["---:"] * (len(header) - texts)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *body])
-
-
-def wrapped(text: str) -> str:
-    """Return a paragraph in lines of the documents' width."""
-    return textwrap.fill(text, 120, break_on_hyphens=False, break_long_words=False)
 
 
 def deviation(values: Sequence[float]) -> str:

@@ -18,6 +18,7 @@ from zoo.plan.suite import plan_suite
 from zoo.plan.suite_file import changed, read_suite
 from zoo.results.comparison import group_variants, problem_key
 
+BEGINS, ENDS = "<!-- benchmarks/headline.py --write -->\n", "\n<!-- until here -->"
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -33,9 +34,7 @@ def recorded(headline, run_id):
 def test_the_page_is_what_the_record_says(headline, page, tables):
     runs = headline.read_record()
     text = headline.README.read_text(encoding="utf-8")
-    assert (
-        f"{headline.TABLE_BEGINS}{page.readme_tables(list(map(headline.read_run, runs)))}{headline.TABLE_ENDS}" in text
-    )
+    assert f"{BEGINS}{page.readme_tables(list(map(headline.read_run, runs)))}{ENDS}" in text
     assert headline.PAGE.read_text(encoding="utf-8") == page.make_page(list(map(headline.read_run, runs)))
     pictures = page.pictures_of(list(map(headline.read_run, runs)))
     assert pictures
@@ -63,10 +62,12 @@ def test_each_section_states_the_version_of_its_images_and_on_which_its_rows_wer
     unphased = [run for run in runs if run.part == "table" and run.cell.recipe.channels and not run.cell.phases]
     assert unphased
     for run in unphased:
-        told = " ".join(notes.phases_note([run, *(other for other in runs if other.cell.phases)]).split())
+        [own] = [text for text in sections if text.startswith(f"{page.title([run])}\n")]
         [channel] = run.cell.recipe.channels
         name = f"`gconv/p4m (channels image, {channel.rpartition('/')[2]})`"
-        assert f"{name}: trained on the images of the heading alone" in told
+        alone = rf"{re.escape(name)}(, `[^`]*`)*: trained on the images of the heading alone"
+        assert re.search(alone, " ".join(own.split()))
+        assert f"| {name} " in own  # named as in the table
     assert "sha256:" not in "".join(sections)  # initial weights have names
 
 
@@ -208,10 +209,11 @@ def test_a_baseline_stands_in_the_table_of_difficulty_without_the_end_of_a_train
         for model in ("baselines/scalars_boosted", "gconv/p4")
     ]
     *_, row = tables.difficulty_table(chosen).splitlines()
-    _, data, changed, boosted, network, _ = (cell.strip() for cell in row.split("|"))
+    _, data, changed, boosted, network, ids, _ = (cell.strip() for cell in row.split("|"))
     assert (data, changed) == ("modelB", "nothing")
-    assert re.fullmatch(r"\.\d{4} / \.\d{4}", boosted)
-    assert re.fullmatch(r"\.\d{4} / \.\d{4} \(training loss .*\)", network)
+    assert ids == " ".join(run.result.run_id[:4] for run in chosen)
+    assert re.fullmatch(r"\.\d{4} / \.\d{4} \(\.\d{4} to \.\d{4}\)", boosted)
+    assert re.fullmatch(r"\.\d{4} / \.\d{4} \(\.\d{4} to \.\d{4}\) \(training loss .*\)", network)
 
 
 def with_cell(run, **changes):

@@ -7,6 +7,8 @@ from msgspec.structs import replace
 
 from zoo.results import store
 
+BEGINS, ENDS = "<!-- benchmarks/headline.py --write -->\n", "\n<!-- until here -->"
+
 
 def test_without_store_and_record_it_says_what_to_do(headline, tmp_path, monkeypatch):
     monkeypatch.setattr(headline, "RECORD", tmp_path / "record.jsonl")
@@ -21,7 +23,7 @@ def elsewhere(headline, tmp_path, monkeypatch):
     paths = {name: tmp_path / name for name in ("RECORD", "PAGE", "README")}
     run = next(run for run in headline.read_record() if run["shifts"])
     paths["RECORD"].write_text(json.dumps(run) + "\n", encoding="utf-8")
-    paths["README"].write_text(f"# Here\n{headline.TABLE_BEGINS}old{headline.TABLE_ENDS}\nmore\n", encoding="utf-8")
+    paths["README"].write_text(f"# Here\n{BEGINS}old{ENDS}\nmore\n", encoding="utf-8")
     for name, path in paths.items():
         monkeypatch.setattr(headline, name, path)
     return paths
@@ -41,7 +43,7 @@ def test_the_runs_of_a_store_join_the_record(headline, tmp_path, monkeypatch, el
         assert (kept["seconds"], other["seconds"]) == (1.0, 2.0)
         assert kept["shifts"].keys() == first["shifts"].keys()
         assert kept["shifts"][shift]["images"] == 9
-        assert elsewhere["README"].read_text() == f"# Here\n{headline.TABLE_BEGINS}2 rows{headline.TABLE_ENDS}\nmore\n"
+        assert elsewhere["README"].read_text() == f"# Here\n{BEGINS}2 rows{ENDS}\nmore\n"
     assert first["cell"]["model"] in elsewhere["PAGE"].read_text()
 
 
@@ -57,10 +59,9 @@ def test_a_run_of_both_stores_stands_in_both_parts(headline, tmp_path, monkeypat
 
 @pytest.mark.parametrize("damage", [" ends", "begins", "twice", "turned"])
 def test_a_readme_without_its_marks_is_left_alone(headline, tmp_path, elsewhere, damage):
-    begins, ends = headline.TABLE_BEGINS, headline.TABLE_ENDS
     text = {
-        " ends": f"{begins}old\nmore", "begins": f"old{ends}\nmore", "twice": f"{begins}{begins}old{ends}",
-        "turned": f"{ends}old{begins}",
+        " ends": f"{BEGINS}old\nmore", "begins": f"old{ENDS}\nmore", "twice": f"{BEGINS}{BEGINS}old{ENDS}",
+        "turned": f"{ENDS}old{BEGINS}",
     }[damage]  # fmt: skip
     elsewhere["README"].write_text(text)
     before = elsewhere["RECORD"].read_text()

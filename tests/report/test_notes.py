@@ -18,6 +18,7 @@ from zoo.report.notes import missing_twins, search_note
 from zoo.report.tables import make_tables
 from zoo.report.text import to_csv
 from zoo.results.cell import Search
+from zoo.results.comparison import group_variants, names_of_rows
 from zoo.specs import ModelSpec
 
 good, bad = reportdata.good, reportdata.bad
@@ -31,8 +32,8 @@ def test_a_table_without_twins_names_the_command_that_adds_them():
     results = [good(0.9, model="gconv/p4m"), good(0.8, model="gconv/p4"), good(0.7, model="gconv/z2")]
     [table] = make_tables(results, twins=TWINS)
     [note] = [note for note in table.notes if "twins" in note]
-    assert "missing for gconv/p4m, gconv/p4: zoo bench --model gconv/z2_p4m_macs,gconv/z2_p4_macs" in note
-    assert "--data toyzoo/stripes" in note
+    assert "missing: gconv/z2_p4m_macs of gconv/p4m; gconv/z2_p4_macs of gconv/p4. To add them: zoo bench" in note
+    assert "zoo bench --model gconv/z2_p4m_macs,gconv/z2_p4_macs --data toyzoo/stripes" in note
 
 
 @pytest.mark.parametrize("rest", [[], ["gconv/z2"], ["gconv/z2_p4m_macs"], ["gconv/z2", "gconv/z2_p4m_macs"]])
@@ -92,4 +93,5 @@ def test_rows_hold_learning_rate_weight_decay_and_trials_of_the_search():
 
 @pytest.mark.parametrize(("first", "second", "said"), [(12, 12, False), (12, 13, True), (None, 12, True)])
 def test_only_searches_of_different_length_are_mentioned(first, second, said):
-    assert bool(search_note([searched(first), searched(second, model="toyzoo/other")])) == said
+    results = [searched(first), searched(second, model="toyzoo/other")]
+    assert bool(search_note(results, names_of_rows(group_variants(results)))) == said

@@ -24,8 +24,9 @@ def missing_twins(results: Sequence[RunResult], twins: Mapping[str, Sequence[str
     if not lacking:
         return ""
     wanted = ",".join(dict.fromkeys(twin for missing in lacking.values() for twin in missing))
+    told = "; ".join(f"{' and '.join(missing)} of {model}" for model, missing in lacking.items())
     return (
-        f"Plain twins of equal parameters or equal multiply-accumulates are missing for {', '.join(lacking)}: "
+        f"Plain twins, of as many parameters or multiply-accumulates, are missing: {told}. To add them: "
         f"zoo bench --model {wanted} --data {results[0].cell.data}, with the other options of this table"
     )
 
@@ -37,11 +38,16 @@ def search_trials(cell: Cell) -> str:
     return "?" if cell.search.trials is None else str(cell.search.trials)
 
 
-def search_note(results: Sequence[RunResult]) -> str:
-    """Return a sentence where the settings of the networks come from searches of different length, or ""."""
+def search_note(results: Sequence[RunResult], names: Mapping[str, str]) -> str:
+    """Return a sentence where the settings of the networks come from searches of different length, or "".
+
+    Args:
+        results: Results of the table.
+        names: Run id -> name of its row.
+    """
     by_trials: dict[str, list[str]] = {}
     for result in [result for result in results if not result.cell.predictions]:
-        by_trials.setdefault(search_trials(result.cell), []).append(result.cell.model)
+        by_trials.setdefault(search_trials(result.cell), []).append(names[result.run_id])
     if len(by_trials) < 2:
         return ""
     parts = [f"{trials} for {', '.join(dict.fromkeys(models))}" for trials, models in by_trials.items()]
@@ -60,30 +66,30 @@ def failures(results: Sequence[RunResult]) -> list[list[Failed]]:
     return list(groups.values())
 
 
-def training_notes(results: Sequence[Finished], dataset: DatasetSpec | None) -> list[str]:
+def training_notes(results: Sequence[Finished], dataset: DatasetSpec | None, names: Mapping[str, str]) -> list[str]:
     """Return sentences on trainings whose images were others than those of the test, or that have learned nothing.
 
     Args:
         results: Results of one problem.
         dataset: Spec of its data set; None where its plugin is not installed.
+        names: Run id -> name of its row.
     """
     trained_on: dict[str, list[str]] = {}
     for result in results:
-        trained_on.setdefault(result.cell.trained_on, []).append(result.cell.model)
+        trained_on.setdefault(result.cell.trained_on, []).append(names[result.run_id])
     notes = [
-        f"{', '.join(dict.fromkeys(models))} (phases): trained on {words}; validation and test images are those of the "
-        "table"
-        for words, models in trained_on.items()
+        f"{', '.join(dict.fromkeys(rows))}: trained on {words}; validation and test images are those of the table"
+        for words, rows in trained_on.items()
         if words
     ]
     notes += [
-        f"{result.cell.model}, seed {result.cell.seed}: the answers hold no information on {', '.join(blind)}, and "
+        f"{names[result.run_id]}, seed {result.cell.seed}: the answers hold no information on {', '.join(blind)}, and "
         "neither does a posterior of a population: a CRPS skill of 0 or less on the validation images"
         for result in results
         if (blind := [one.name for one in result.targets if one.skill is not None and one.skill <= 0])
     ]
     return notes + [
-        f"{result.cell.model}, seed {result.cell.seed}: "
+        f"{names[result.run_id]}, seed {result.cell.seed}: "
         f"{describe_plateau(result.cell, dataset, epochs=result.not_begun)}"
         for result in results
         if result.not_begun

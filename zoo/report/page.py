@@ -36,7 +36,7 @@ from zoo.report.svg import SERIES
 from zoo.report.tables import accumulation_note, result_notes
 from zoo.report.text import to_csv
 from zoo.results.cell import Cell
-from zoo.results.comparison import MACRO, Variant, estimate, spread_note
+from zoo.results.comparison import MACRO, Variant, estimate, names_of_rows, spread_note
 from zoo.results.digest import Digest, read_digest
 from zoo.results.schema import Finished
 from zoo.results.store import Unreadable, split_sizes
@@ -189,16 +189,17 @@ def _results(
     standing = problem.standing({} if dataset is None else {dataset.id: dataset})
     roc = curves.roc_panels(shown, digests, low_rates=False) if "roc" in pictures else []
     classes = shown[0].results[0].classes
-    memory = filter(None, (accumulation_note(result) for variant in problem.variants for result in variant.results))
     results = [result for variant in problem.variants for result in variant.results]
-    notes = [*result_notes(results), *training_notes(results, dataset), *column_notes(results), *problem.notes]
-    good = [result for result in problem.results if result.status == "ok"]
-    notes += filter(None, [spread_note(problem.variants), search_note(good), missing_twins(problem.results, twins)])
+    names = names_of_rows(problem.variants)
+    memory = [accumulation_note(result, names) for result in results]
+    notes = [*result_notes(results, names), *training_notes(results, dataset, names), *column_notes(results)]
+    notes += [*problem.notes, spread_note(problem.variants), search_note(results, names)]
+    notes.append(missing_twins(problem.results, twins))
     return {
         **_headline(problem),
         "csv": csv_address(to_csv(problem.results, standing=standing)),
         "table": score_table(problem.variants, classes, standing=standing),
-        "notes": [*standing.footnotes, *notes, *lost, *memory],
+        "notes": list(filter(None, [*standing.footnotes, *notes, *lost, *memory])),
         "legend": [variant.name for variant in shown],
         "colours": SERIES,
         "limited": f" The charts show the best {MOST_SERIES}." if len(problem.variants) > MOST_SERIES else "",

@@ -110,9 +110,10 @@ def _table(
     notes = list(filter(None, [budget_note(cell.budget, dataset, cell.recipe.params)]))
     if old := version_note(dataset, cell.recipe.dataset_version):
         notes.append(f"Images {old}")
-    notes += [*standing.footnotes, *result_notes(good), *training_notes(good, dataset)]
-    notes += filter(None, [search_note(good), missing_twins(results, twins), *map(accumulation_note, good)])
-    notes += [f"{_name(result)}: {_streamed(result.stream)}" for result in good if result.stream is not None]
+    notes += [*standing.footnotes, *result_notes(good, names), *training_notes(good, dataset, names)]
+    notes += filter(None, [search_note(good, names), missing_twins(results, twins)])
+    notes += filter(None, (accumulation_note(result, names) for result in good))
+    notes += [f"{names[result.run_id]}: {_streamed(result.stream)}" for result in good if result.stream is not None]
     notes += column_notes(good)
     for group in failures(bad):
         rows_of_group = (f"{names[result.run_id]}, seed {result.cell.seed}" for result in group)
@@ -158,36 +159,43 @@ def _differing(of_models: Sequence[tuple[str, Mapping[str, Any]]]) -> set[tuple[
     return {key for key, value in named if first.setdefault(key, value) != value}
 
 
-def result_notes(results: Sequence[Finished]) -> list[str]:
+def result_notes(results: Sequence[Finished], names: Mapping[str, str]) -> list[str]:
     """Return the differences between the trainings of these results, and what networks that fit themselves report.
 
     Learning rate and weight decay are left out, which have columns, and what the names of the rows state (`_name`).
+
+    Args:
+        results: Results of one problem.
+        names: Run id -> name of its row.
     """
     notes = []
     trained = [result for result in results if not result.cell.fits_itself and not result.scored]
-    names = sorted({name for result in trained for name in result.cell.training} - _STATED)
-    for name in ["precision", *names]:
+    settings = sorted({name for result in trained for name in result.cell.training} - _STATED)
+    for name in ["precision", *settings]:
         by_value: dict[str, list[str]] = {}
         for result in trained:
             value = result.cell.precision if name == "precision" else {**LATER, **result.cell.training}.get(name)
-            by_value.setdefault(str(in_words(value)), []).append(_name(result))
-        if len(by_value) > 1:
+            by_value.setdefault(str(in_words(value)), []).append(names[result.run_id])
+        stated = all(f"{name} {value}" in row for value, rows in by_value.items() for row in rows)
+        if len(by_value) > 1 and not stated:
             parts = [f"{value} for {', '.join(dict.fromkeys(models))}" for value, models in by_value.items()]
             which = "; ".join(parts)
             notes.append(f"Trained differently: {name} is {which}.")
-    notes += [f"{_name(result)}, seed {result.cell.seed}: {note}" for result in results for note in result.fit_notes]
+    notes += [
+        f"{names[result.run_id]}, seed {result.cell.seed}: {note}" for result in results for note in result.fit_notes
+    ]
     return notes
 
 
-def accumulation_note(result: Finished) -> str:
+def accumulation_note(result: Finished, names: Mapping[str, str]) -> str:
     """Return a note that a batch did not fit into memory, and on what was done; "" if it did."""
     parts, batch = result.cost.micro_batches if result.cost else 1, result.cell.training.get("batch_size")
     if parts == 1:
         return ""
     return (
-        f"{_name(result)}, seed {result.cell.seed}: memory ran out, so the gradient of each batch of {batch} was "
-        f"accumulated over {counted(parts, 'part')}; the result stays the same, but for batch norm, which saw one part "
-        "at a time"
+        f"{names[result.run_id]}, seed {result.cell.seed}: memory ran out, so the gradient of each batch of {batch} "
+        f"was accumulated over {counted(parts, 'part')}; the result stays the same, but for batch norm, which saw one "
+        "part at a time"
     )
 
 

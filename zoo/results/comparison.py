@@ -100,6 +100,11 @@ def group_variants(results: Iterable[RunResult], *, any_train_size: bool = False
     return sorted(found, key=lambda variant: (-variant.rank, variant.name))
 
 
+def names_of_rows(variants: Iterable[Variant]) -> dict[str, str]:
+    """Return run id -> name of its variant."""
+    return {result.run_id: variant.name for variant in variants for result in variant.results}
+
+
 def _difference(name: str, value: Any, others: Sequence[Mapping[str, Any]]) -> str:
     """Return a setting in words, short where it need not be told from another one of the same model."""
     if name == PHASES and all(other.get(PHASES, value) == value for other in others):
