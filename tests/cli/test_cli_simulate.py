@@ -203,6 +203,16 @@ def test_a_smaller_number_than_there_is_counts_all_that_is_there(zoo, images):
     assert "the split is" not in told  # it stays that of 500
 
 
+@pytest.mark.parametrize(("machine", "idle"), [(1, False), (2, True), (3, True)])
+def test_a_machine_without_a_file_says_so(zoo, machine, idle):
+    """An array of machines may make a large training split and a small test split."""
+    code, said, told = zoo(*DISCS, "-n", 300, "--out", "lenses", "--shard", f"{machine}:4")
+    assert code == 0
+    assert f"machine {machine} of 4: {0 if idle else 256} images made" in said
+    named = f"Machine {machine} of 4, counted from 0, has nothing to make: 300 images are 2 files of 256."
+    assert (named in told) == idle
+
+
 @pytest.mark.slow
 def test_pictures_show_a_folder_and_a_data_set(zoo):
     _, said, told = zoo(*DISCS, "-n", 20, "--out", "lenses")

@@ -174,7 +174,7 @@ def simulate(
     from zoo.cli.watch import CountBar
     from zoo.data.folder import cache_folder, fill_folder
     from zoo.data.open import Dataset
-    from zoo.data.shards import SHARD_SIZE
+    from zoo.data.shards import SHARD_SIZE, shard_count
     from zoo.data.share import PARTS, shard_sizes
 
     folder = cache_folder(recipe) if out is None else out
@@ -186,6 +186,13 @@ def simulate(
         if launch is None or shards is None:
             if images < SHARD_SIZE and not (as_json or shard_sizes(folder / split)):
                 echo(f"Files hold {counted(SHARD_SIZE, 'image')}; the split is the first {images}.", err=True)
+            if part.machine >= (files := shard_count(images)):
+                # Not an error: the same array of machines may make a large training and a small test split.
+                echo(
+                    f"Machine {part.machine} of {part.of}, counted from 0, has nothing to make: "
+                    f"{counted(images, 'image')} are {counted(files, 'file')} of {SHARD_SIZE}.",
+                    err=True,
+                )
             simulation = Dataset(host, recipe, {}).simulation(expected_images=images)
             filled = fill_folder(simulation, split, images, folder=folder, share=part, progress=bar.show)
             made, complete = filled.made, filled.complete
