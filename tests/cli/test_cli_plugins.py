@@ -167,6 +167,23 @@ def test_metrics_can_be_shown(plugin, zoo):
     assert json.loads(out)["kind"] == "metric"
 
 
+BUNDLING = """
+from zoo import ModelSpec, hookimpl
+
+@hookimpl
+def zoo_models():
+    return [ModelSpec(id="{name}/net", target="{name}:net", weights={"modelA": "a.safetensors"})]
+"""
+
+
+def test_bundled_weights_without_a_card_are_named(plugin, zoo):
+    path = plugin("bundling", BUNDLING)
+    _, err = zoo("--plugin", path, "card", "net.modelA", code=2)
+    assert "The weights 'net.modelA' came without a card." in err
+    _, err = zoo("--plugin", path, "show", "bundling/net.modelA", code=2)
+    assert "'bundling/net.modelA' names weights.\nSee: zoo weights list" in err
+
+
 def test_the_nearest_name_is_suggested_when_few_plugins_are_loaded(plugin, zoo, monkeypatch):
     monkeypatch.setenv("ZOO_PLUGINS", "gconv")
     _, err = zoo("show", "p4n", code=2)
