@@ -123,6 +123,9 @@ def _find_any(host: Host, name: str, *, store: Path) -> Spec:
         card = shipped_card(host, name)
         hint = f"Their card, with scores and limits: zoo card {name}" if card else "See: zoo weights list"
         raise UsageError(f"'{name}' names weights.", hint=hint)
+    # The kind of a name whose plugin is absent is unknown.
+    if absent := registry.absent_plugin(host, name, what=f"'{name}'"):
+        raise absent
     for telling in errors:
         if isinstance(telling, MissingError) or "ambiguous" in str(telling):
             raise telling
