@@ -190,7 +190,7 @@ def simulate(
                 # Not an error: the same array of machines may make a large training and a small test split.
                 echo(
                     f"Machine {part.machine} of {part.of}, counted from 0, has nothing to make: "
-                    f"{counted(images, 'image')} are {counted(files, 'file')} of {SHARD_SIZE}.",
+                    f"the split of {counted(images, 'image')} has {counted(files, 'file')} of {SHARD_SIZE}.",
                     err=True,
                 )
             simulation = Dataset(host, recipe, {}).simulation(expected_images=images)
@@ -290,7 +290,7 @@ def _print_summary(summary: Mapping[str, Any], *, of: str, again: str) -> None:
         # A larger split may be there, of which only the files of this one were looked at.
         files = len(shard_sizes(Path(summary["folder"], summary["split"])))
         more = files * SHARD_SIZE - summary["images"]
-        kept = f"; {more:,} more are there ({counted(files, 'file')} of {SHARD_SIZE})" if more else ""
+        kept = f"; the folder has {more:,} more ({counted(files, 'file')} of {SHARD_SIZE})" if more else ""
         echo(f"{summary['split']}: complete, {counted(summary['images'], 'image')}{kept}; checksums in manifest.json")
     elif again:
         echo(
