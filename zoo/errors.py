@@ -64,24 +64,30 @@ def described(error: BaseException) -> str:
 
 
 def nearest(name: Any, candidates: Iterable[str]) -> str:
-    """Return " Did you mean 'x' or 'y'?" for the closest candidates, or "" without a close candidate.
+    """Return " Did you mean 'x' or 'y'?" for the closest candidates, or "" without a close candidate."""
+    close = closest(name, candidates)
+    return " Did you mean " + " or ".join(f"'{match}'" for match in close) + "?" if close else ""
+
+
+def closest(name: Any, candidates: Iterable[str]) -> list[str]:
+    """Return at most three candidates that a mistyped name may mean, the closest first.
 
     Names that differ in one letter come first.
     """
     if not isinstance(name, str):  # a caller from Python may pass any type
-        return ""
+        return []
     by_lower = {candidate.lower(): candidate for candidate in candidates}
     # In a name of two letters, one typo changes half of it.
     cutoff = 0.5 if len(name) <= 3 else 0.6
     typed = name.lower()
     close = difflib.get_close_matches(typed, by_lower, n=max(1, len(by_lower)), cutoff=cutoff)
     if not close:
-        return ""
+        return []
     # difflib counts letters in common: to it, a letter left out is nearer than a wrong one.
     close.sort(key=lambda match: not _one_letter_apart(typed, match))
     best = _likeness(typed, close[0])
     close = [match for match in close if _likeness(typed, match) > best - _MUCH_LESS]
-    return " Did you mean " + " or ".join(f"'{by_lower[match]}'" for match in close[:3]) + "?"
+    return [by_lower[match] for match in close[:3]]
 
 
 _MUCH_LESS = 0.2  # by which a candidate is less like the typed name than the closest one, and is left out

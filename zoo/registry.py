@@ -250,27 +250,35 @@ def disabled_note(host: Host) -> str:
     return f"; disabled plugins: {', '.join(names)} (zoo enable NAME)" if names else ""
 
 
-def _unknown(host: Host, kind: type[Spec], name: str) -> UsageError | MissingError:
-    """Return the error that best explains why a name was not found."""
+def absent_plugin(host: Host, name: str, *, what: str) -> MissingError | None:
+    """Return the error of a name whose plugin is broken, disabled or not installed; None for other names.
+
+    Args:
+        host: The plugins.
+        name: Id, or name of a plugin.
+        what: Name for the error, with the kind where that is known.
+    """
     namespace, slash, _ = name.lower().partition("/")
     if slash:
         record = host.records.get(namespace)
         if record is not None and record.state == "broken":
-            return MissingError(
-                f"{kind.kind} '{name}': its plugin is broken: {record.error}",
-                hint=f"See: {record.show_errors}",
-            )
+            return MissingError(f"{what}: its plugin is broken: {record.error}", hint=f"See: {record.show_errors}")
         if record is not None and record.state == "disabled":
             return MissingError(
-                f"{kind.kind} '{name}': the plugin {namespace} is disabled.",
+                f"{what}: the plugin {namespace} is disabled.",
                 hint=f"Try: zoo enable {namespace}; or check ZOO_PLUGINS and ZOO_DISABLE_PLUGINS.",
             )
     package = first_party().get(namespace)
-    if namespace not in host.records and package not in (None, *(one.distribution for one in host.records.values())):
-        return MissingError(
-            f"{kind.kind} '{name}': the plugin {package} is not installed.",
-            hint=f"Install it: pip install {package}",
-        )
+    if namespace in host.records or package in (None, *(one.distribution for one in host.records.values())):
+        return None
+    return MissingError(f"{what}: the plugin {package} is not installed.", hint=f"Install it: pip install {package}")
+
+
+def _unknown(host: Host, kind: type[Spec], name: str) -> UsageError | MissingError:
+    """Return the error that best explains why a name was not found."""
+    if absent := absent_plugin(host, name, what=f"{kind.kind} '{name}'"):
+        return absent
+    namespace, slash, _ = name.lower().partition("/")
     specs = host.specs_of(kind)
     if not specs:
         return MissingError(

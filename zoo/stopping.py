@@ -51,6 +51,16 @@ def request_stop(cause: str) -> None:
     check_stop()
 
 
+def exit_code(stop: BaseException | None) -> int:
+    """Return the exit code of an interrupted command, as shells state it: 128 and the number of the signal.
+
+    Args:
+        stop: What interrupted it: an `Interrupted` with the name of a signal; anything else counts as Ctrl-C.
+    """
+    name = str(stop) if isinstance(stop, Interrupted) else ""
+    return 128 + (signal.Signals[name] if name in SIGNALS else signal.SIGINT)
+
+
 def check_stop() -> None:
     """Stop here if a stop has been requested and is not deferred.
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -215,7 +216,28 @@ def test_an_interruption_reports_that_runs_can_be_resumed(zoo, monkeypatch, caus
     monkeypatch.setattr("zoo.plan.bench.make_plan", interrupted)
     out, err = zoo(*bench(), code=130)
     assert out == ""
-    assert "Nothing is lost" in err
+    assert "Interrupted. Nothing is lost" in err
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGUSR1"])
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (bench(), "zoo.plan.bench.make_plan"),
+        (("simulate", "modelB", "-n", 1), "zoo.data.folder.fill_folder"),
+        (("show", "toyzoo/tiny"), "zoo.registry.find"),
+    ],
+)
+def test_a_command_that_a_signal_stops_has_the_exit_code_of_the_signal(zoo, monkeypatch, words, place, name):
+    number = getattr(signal, name)
+    before = signal.signal(number, signal.SIG_DFL)  # it may be ignored, as by nohup
+    monkeypatch.setattr(place, lambda *_, **__: signal.raise_signal(number))
+    try:
+        out, err = zoo(*words, code=128 + number)
+    finally:
+        signal.signal(number, before)
+    assert out == ""
+    assert f"Stopped by {name}. Nothing is lost" in err
 
 
 @pytest.mark.parametrize(

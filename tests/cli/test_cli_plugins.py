@@ -167,6 +167,38 @@ def test_metrics_can_be_shown(plugin, zoo):
     assert json.loads(out)["kind"] == "metric"
 
 
+BUNDLING = """
+from zoo import ModelSpec, hookimpl
+
+@hookimpl
+def zoo_models():
+    return [ModelSpec(id="{name}/net", target="{name}:net", weights={"modelA": "a.safetensors"})]
+"""
+
+
+def test_bundled_weights_without_a_card_are_named(plugin, zoo):
+    path = plugin("bundling", BUNDLING)
+    _, err = zoo("--plugin", path, "card", "net.modelA", code=2)
+    assert "The weights 'net.modelA' came without a card." in err
+    _, err = zoo("--plugin", path, "show", "bundling/net.modelA", code=2)
+    assert "'bundling/net.modelA' names weights.\nSee: zoo weights list" in err
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("ZOO_PLUGINS", "", "'unfit/residual': its plugin is broken: ValueError: no"),
+        ("ZOO_DISABLE_PLUGINS", "baselines", "'baselines/residual': the plugin baselines is disabled."),
+    ],
+)
+def test_what_an_absent_plugin_offers_is_not_called_a_model(plugin, zoo, monkeypatch, variable, value, said):
+    path = plugin("unfit", "raise ValueError('no')")
+    if value:
+        monkeypatch.setenv(variable, value)
+    _, err = zoo("--plugin", path, "show", said.split("'")[1], code=3)
+    assert f"Error: {said}" in err
+
+
 def test_the_nearest_name_is_suggested_when_few_plugins_are_loaded(plugin, zoo, monkeypatch):
     monkeypatch.setenv("ZOO_PLUGINS", "gconv")
     _, err = zoo("show", "p4n", code=2)

@@ -194,11 +194,30 @@ def test_two_simulators_are_compared(zoo, tmp_path):
     assert (code, "Did you mean" in told) == (2, True)
 
 
+@pytest.mark.parametrize("images", [300, 10])
+def test_a_smaller_number_than_there_is_counts_all_that_is_there(zoo, images):
+    assert "train: complete, 500 images; the folder has 12 more (2 files of 256)" in zoo(*DISCS, "-n", 500)[1]
+    _, said, told = zoo(*DISCS, "-n", images)
+    assert f"0 images made, {512 if images > 256 else 256} found" in said
+    assert f"train: complete, {images} images; the folder has {512 - images} more (2 files of 256)" in said
+    assert "the split is" not in told  # it stays that of 500
+
+
+@pytest.mark.parametrize(("machine", "idle"), [(1, False), (2, True), (3, True)])
+def test_a_machine_without_a_file_says_so(zoo, machine, idle):
+    """An array of machines may make a large training split and a small test split."""
+    code, said, told = zoo(*DISCS, "-n", 300, "--out", "lenses", "--shard", f"{machine}:4")
+    assert code == 0
+    assert f"machine {machine} of 4: {0 if idle else 256} images made" in said
+    named = f"Machine {machine} of 4, counted from 0, has nothing to make: the split of 300 images has 2 files of 256."
+    assert (named in told) == idle
+
+
 @pytest.mark.slow
 def test_pictures_show_a_folder_and_a_data_set(zoo):
     _, said, told = zoo(*DISCS, "-n", 20, "--out", "lenses")
     assert "Files hold 256 images; the split is the first 20." in told
-    assert "train: complete, 20 images; 236 more are there, since a file holds 256; checksums" in said
+    assert "train: complete, 20 images; the folder has 236 more (1 file of 256); checksums" in said
     code, said, _ = zoo("data", "show", "lenses", "-n", 3)
     assert (code, said) == (0, "lenses-train.png\n")
     three = np.asarray(Image.open("lenses-train.png").convert("RGB"))

@@ -10,13 +10,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from astropy.io import fits
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 from zoo.cli import cli
+from zoo.inference.answer import Prediction, Summary
 from zoo.models.pixels import corner_level, far_level
 
 TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
@@ -194,6 +197,22 @@ def test_a_sky_that_was_not_subtracted_is_warned_of(zoo_predict, model, tmp_path
     assert "the darkest corner of 15 of 20 images is far above" in told
     assert "the darkest corner of 5 of 20 images is far below" in told
     assert "Too much sky is subtracted" in told
+
+
+def test_a_sky_that_no_corner_shows_is_named_as_unchecked(zoo_predict, model, tmp_path):
+    """As in cut-outs that were rotated: a sky that was not subtracted would go without a warning."""
+    images = lenses(20)
+    images[:3, :2, :2] = images[:3, -2:, :2] = 0
+    images[:2, :2, -2:] = images[:2, -2:, -2:] = 0  # the third image has two corners
+    assert "could not be checked" not in zoo_predict(_saved(tmp_path, images[2:]), "--csv").stderr
+    told = zoo_predict(_saved(tmp_path, images), "--csv").stderr
+    assert "note: the sky of 2 of 20 images could not be checked: all corners are padding, or have equal" in told
+    told = zoo_predict(_saved(tmp_path, lenses(4, 11)), "--csv").stderr
+    assert "note: the sky of 4 of 4 images could not be checked" in told
+    unstated = replace(model.about, pixels=replace(model.about.pixels, corner=None))
+    summary = Summary(SimpleNamespace(about=unstated))
+    summary.add(Prediction(name="a", probabilities=np.ones(3), peak=1, noise=1, unusual=False, scale_assumed=False))
+    assert (summary.unchecked, summary.notes()) == (1, [])
 
 
 def test_masked_corners_and_padding_are_no_sky():

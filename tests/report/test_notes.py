@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import functools
+import io
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import reportdata
 import torch
 
 from zoo import registry
+from zoo.data.recipe import Recipe
 from zoo.host import load_plugins
 from zoo.models.cost import count_cost
 from zoo.models.network import build_network
@@ -95,3 +98,25 @@ def test_rows_hold_learning_rate_weight_decay_and_trials_of_the_search():
 def test_only_searches_of_different_length_are_mentioned(first, second, said):
     results = [searched(first), searched(second, model="toyzoo/other")]
     assert bool(search_note(results, names_of_rows(group_variants(results)))) == said
+
+
+SIMULATED = {"dataset": "toysky/discs", "dataset_version": 2, "simulator": "toysky/painter", "simulator_version": 3}
+IN_FILES = {"dataset": "toyzoo/files", "dataset_version": 1, "params": {"path": "/data/a"}, "content": {"path": "ab12"}}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "expected"),
+    [
+        ({**SIMULATED, "seed": 7}, {}, {"simulator": "toysky/painter", "simulator_version": "3", "images_seed": "7"}),
+        ({**SIMULATED, "seed": 7}, {"train_seed": 5}, {"images_seed": "7", "train_seed": "5"}),
+        ({**SIMULATED}, {"images": {"test": "cd34"}}, {"images_seed": "0", "images.test": "cd34"}),
+        ({**SIMULATED, "commitment": "salt:ef56"}, {}, {"images_seed": "", "commitment": "salt:ef56"}),
+        (IN_FILES, {}, {"simulator": "", "content.path": "ab12", "data.path": "/data/a"}),
+    ],
+)
+def test_the_csv_states_simulator_seed_and_digest_of_the_images(recipe, changes, expected):
+    cell = reportdata.make_cell(recipe=Recipe(**recipe), **changes)
+    for result in (good(0.9, cell), bad("no memory", recipe=Recipe(**recipe), **changes)):
+        [row] = csv.DictReader(io.StringIO(to_csv([result])))
+        assert {name: row[name] for name in expected} == expected
+        assert row["recipe_hash"] == Recipe(**recipe).hash

@@ -138,17 +138,19 @@ def test_impossible_gpus_are_refused(text):
 
 
 def test_an_ending_has_a_reason(job):
-    launcher = LocalLauncher(jobs=5)
-    scripts = ["exit 0", "exit 75", "kill $$", "exit 3", "kill -9 $$"]
+    launcher = LocalLauncher(jobs=7)
+    scripts = ["exit 0", "exit 75", "kill $$", "exit 3", "kill -9 $$", "exit 143", "exit 130"]
     handles = launcher.submit([job(str(number), script) for number, script in enumerate(scripts)])
     until = time.monotonic() + 20
-    while kinds(launcher, handles) != ["ended"] * 5:
+    while kinds(launcher, handles) != ["ended"] * 7:
         assert time.monotonic() < until
         time.sleep(0.01)
-    good, stopped, early, failed, killed = launcher.poll(handles)
+    good, stopped, early, failed, killed, listened, interrupted = launcher.poll(handles)
     assert (good.reason, stopped.reason, stopped.again) == ("ok", "preempted", True)
     assert (early.reason, early.again) == ("preempted", True)  # by SIGTERM, before a cell listens to it
+    assert (listened.reason, listened.again) == ("preempted", True)  # by SIGTERM, before it begins with the cell
     assert (failed.detail, failed.again) == ("exit code 3", False)
+    assert (interrupted.reason, interrupted.again) == ("failed", False)
     assert killed.detail == "killed by SIGKILL, as by the system where memory is exhausted"
 
 

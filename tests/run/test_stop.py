@@ -83,7 +83,7 @@ def test_no_cell_goes_on_without_its_benchmark(tmp_path, name):
         wait_for(lambda: not Path(f"/proc/{cell}").exists(), seconds=20)
     finally:
         bench.kill()
-    assert (bench.returncode, b"Nothing is lost" in said) == ((-9, False) if name == "SIGKILL" else (130, True))
+    assert (bench.returncode, b"Nothing is lost" in said) == ((-9, False) if name == "SIGKILL" else (143, True))
     [run_dir] = [path.parent for path in tmp_path.glob(f"*/*/*/{store.CELL}")]
     assert json.loads((run_dir / store.PROGRESS).read_text())["phase"]
     cause = "the end of its parent process" if name == "SIGKILL" else name

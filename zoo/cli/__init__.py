@@ -18,10 +18,10 @@ from zoo import __version__
 from zoo.cli.context import commands_of, echo, host_of, warn_of_broken
 from zoo.cli.detach import WORDS
 from zoo.cli.lazy import LazyCommand
-from zoo.errors import UsageError, ZooError, nearest
+from zoo.errors import Interrupted, UsageError, ZooError, nearest
 from zoo.escaping import visible
 from zoo.paths import user_path
-from zoo.stopping import stop_on_signals
+from zoo.stopping import exit_code, stop_on_signals
 
 _COMMANDS = "zoo.plugin_commands"
 LEVELS = ("debug", "info", "warning", "error")
@@ -286,9 +286,10 @@ def _print_traceback(kind: type[BaseException], error: BaseException, trace: Tra
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 fine, 1 failed, 2 wrong usage, 3 something missing, 130 interrupted.
+    """Run the command line and exit: 0 fine, 1 failed, 2 wrong usage, 3 something missing.
 
-    A cell that was stopped (`zoo run-cell`) exits with 75: it goes on when it is run again.
+    An interrupted command exits with 128 and the number of the signal: 130 after Ctrl-C, 143 after SIGTERM. A cell that
+    was stopped (`zoo run-cell`) exits with 75: it goes on when it is run again.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by the parent process, as with `>&-`
@@ -321,7 +322,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         logging.debug("", exc_info=True)
         echo(f"Error: Cannot {what}: {error.strerror or error}.", err=True)
         code = 1
-    except (click.Abort, KeyboardInterrupt):
-        echo("Interrupted. Nothing is lost: run the same command to resume.", err=True)
-        code = 130
+    except (click.Abort, KeyboardInterrupt) as error:
+        stop = error.__cause__ if isinstance(error, click.Abort) else error  # click makes one of the other
+        how = f"Stopped by {stop}" if isinstance(stop, Interrupted) else "Interrupted"
+        echo(f"{how}. Nothing is lost: run the same command to resume.", err=True)
+        code = exit_code(stop)
     sys.exit(code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +12,9 @@ from zoo.cli.context import console, echo, host_of, print_json
 from zoo.cli.options import RUNS_IN
 from zoo.collected import COLLECTED
 from zoo.environment import describe
-from zoo.errors import MissingError, UsageError
+from zoo.errors import MissingError, UsageError, closest
 from zoo.escaping import visible
-from zoo.paths import cache_dir, user_path
+from zoo.paths import cache_dir
 from zoo.schema import plain
 
 if TYPE_CHECKING:
@@ -41,19 +40,12 @@ def show(ctx: click.Context, name: str, store: Path, as_json: bool) -> None:
     optimiser; of a run, it is the folder or the first digits of the run id.
     """
     try:
-        spec = _find_any(host_of(ctx), name)
+        spec = _find_any(host_of(ctx), name, store=store)
     except (UsageError, MissingError):
         from zoo.cli.show_run import show_run
-        from zoo.results.find import find_run, matching_runs
-        from zoo.results.store import CELL
+        from zoo.results.find import find_run, means_run
 
-        if not (os.path.isfile(user_path(name) / CELL) or matching_runs(name, store=store)):
-            from zoo.weights.find import shipped_card
-
-            if shipped_card(host_of(ctx), name) is not None:
-                raise UsageError(
-                    f"'{name}' names weights.", hint=f"Their card, with scores and limits: zoo card {name}"
-                ) from None
+        if not means_run(name, store=store):
             raise
         show_run(find_run(name, store=store), as_json=as_json)
         return
@@ -107,28 +99,41 @@ def _table() -> Table:
     return table
 
 
-def _find_any(host: Host, name: str) -> Spec:
+def _find_any(host: Host, name: str, *, store: Path) -> Spec:
     """Return the spec of any kind that a name means.
 
     Raises:
-        UsageError: The name is unknown.
-        MissingError: The named spec lacks a dependency.
+        UsageError: The name is unknown, or means weights.
+        MissingError: The named spec lacks a dependency, or its plugin is absent.
     """
     from zoo import registry
+    from zoo.weights.find import packaged_as, shipped_card, unknown_weights, weights_names
 
     errors: list[UsageError | MissingError] = []
-    for kind in COLLECTED.values():
-        if errors and not host.specs_of(kind):
-            continue  # a name can be valid although plugins offer no metric
+    known: dict[str, UsageError | MissingError] = {}  # name of something -> error of its kind
+    for kind in filter(host.specs_of, COLLECTED.values()):
         try:
             return registry.find(host, kind, name)
         except (UsageError, MissingError) as error:
             errors.append(error)
-    # The most telling one: something missing or ambiguous, else the kind with a near name, else the first.
-    raise next(
-        (error for error in errors if isinstance(error, MissingError) or "ambiguous" in str(error)),
-        next((error for error in errors if "Did you mean" in str(error)), errors[0]),
-    )
+            for spec in host.specs_of(kind):
+                known.setdefault(spec.name, error)
+                known.setdefault(spec.id, error)
+    if packaged_as(host, name):
+        card = shipped_card(host, name)
+        hint = f"Their card, with scores and limits: zoo card {name}" if card else "See: zoo weights list"
+        raise UsageError(f"'{name}' names weights.", hint=hint)
+    # The kind of a name whose plugin is absent is unknown.
+    if absent := registry.absent_plugin(host, name, what=f"'{name}'"):
+        raise absent
+    for telling in errors:
+        if isinstance(telling, MissingError) or "ambiguous" in str(telling):
+            raise telling
+    unknown = unknown_weights(host, name, store=store, files=False)
+    for each in weights_names(host, store=store):
+        known.setdefault(each, unknown)
+    nothing = UsageError(f"Nothing is named '{name}'.", hint=errors[0].hint if errors else "See: zoo plugins")
+    raise next((known[near] for near in closest(name, known)), nothing)
 
 
 @click.command()

@@ -171,6 +171,8 @@ def predict(
     )
     for line in summary.warnings():
         echo(f"warning: {line}", err=True)
+    for line in summary.notes():
+        echo(f"note: {line}", err=True)
     if population is not None and joined:
         targets = trained.about.targets
         posteriors = infer(targets, np.stack(joined))

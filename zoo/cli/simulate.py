@@ -174,8 +174,8 @@ def simulate(
     from zoo.cli.watch import CountBar
     from zoo.data.folder import cache_folder, fill_folder
     from zoo.data.open import Dataset
-    from zoo.data.shards import SHARD_SIZE
-    from zoo.data.share import PARTS
+    from zoo.data.shards import SHARD_SIZE, shard_count
+    from zoo.data.share import PARTS, shard_sizes
 
     folder = cache_folder(recipe) if out is None else out
     parts = folder.absolute() / PARTS
@@ -184,8 +184,15 @@ def simulate(
     end = None
     with printing_to_stderr(), CountBar(f"simulate {split}") as bar:
         if launch is None or shards is None:
-            if images < SHARD_SIZE and not as_json:
+            if images < SHARD_SIZE and not (as_json or shard_sizes(folder / split)):
                 echo(f"Files hold {counted(SHARD_SIZE, 'image')}; the split is the first {images}.", err=True)
+            if part.machine >= (files := shard_count(images)):
+                # Not an error: the same array of machines may make a large training and a small test split.
+                echo(
+                    f"Machine {part.machine} of {part.of}, counted from 0, has nothing to make: "
+                    f"the split of {counted(images, 'image')} has {counted(files, 'file')} of {SHARD_SIZE}.",
+                    err=True,
+                )
             simulation = Dataset(host, recipe, {}).simulation(expected_images=images)
             filled = fill_folder(simulation, split, images, folder=folder, share=part, progress=bar.show)
             made, complete = filled.made, filled.complete
@@ -223,7 +230,7 @@ def simulate(
         if shards is not None:
             of = f"{counted(shards, 'share')} by {launcher}: "
         again = command_for(host, recipe, split=split, images=images, folder=folder) if end is None else ""
-        _print_summary(summary, of=of, whole=part.of == 1, again=again)
+        _print_summary(summary, of=of, again=again)
     if end is not None:
         print_failures(end, split=split)
         ctx.exit(0 if end.complete else 1)
@@ -269,7 +276,10 @@ def _measure(
     ctx.exit(0 if measured.accurate else 1)
 
 
-def _print_summary(summary: Mapping[str, Any], *, of: str, whole: bool, again: str) -> None:
+def _print_summary(summary: Mapping[str, Any], *, of: str, again: str) -> None:
+    from zoo.data.shards import SHARD_SIZE
+    from zoo.data.share import shard_sizes
+
     rate = f", {summary['made_images'] / summary['seconds']:,.0f} images/s" if summary["made_images"] else ""
     echo(
         f"{of}{counted(summary['made_images'], 'image')} made, {summary['found_images']:,} found, "
@@ -277,8 +287,10 @@ def _print_summary(summary: Mapping[str, Any], *, of: str, whole: bool, again: s
     )
     echo(f"{summary['folder']}  recipe {summary['recipe_hash']}")
     if summary["complete"]:
-        more = summary["made_images"] + summary["found_images"] - summary["images"]
-        kept = f"; {more:,} more are there, since a file holds 256" if more and whole else ""
+        # A larger split may be there, of which only the files of this one were looked at.
+        files = len(shard_sizes(Path(summary["folder"], summary["split"])))
+        more = files * SHARD_SIZE - summary["images"]
+        kept = f"; the folder has {more:,} more ({counted(files, 'file')} of {SHARD_SIZE})" if more else ""
         echo(f"{summary['split']}: complete, {counted(summary['images'], 'image')}{kept}; checksums in manifest.json")
     elif again:
         echo(

@@ -91,13 +91,18 @@ def card(ctx: click.Context, run: str, store: Path, licence: str, out: Path | No
 
     RUN is a folder, the first digits of a run id, or weights that a plugin ships, such as p4m.modelA.
     """
-    from zoo.results.find import find_run
+    from zoo.results.find import find_run, means_run
     from zoo.weights.card import make_card
-    from zoo.weights.find import shipped_card
+    from zoo.weights.find import packaged_as, shipped_card, unknown_weights
 
-    text = shipped_card(host_of(ctx), run)
+    host = host_of(ctx)
+    text = shipped_card(host, run)
     if text is None:
-        text = make_card(host_of(ctx), find_run(run, store=store), licence=licence)
+        if not means_run(run, store=store):
+            if packaged_as(host, run):
+                raise UsageError(f"The weights '{run}' came without a card.", hint="See: zoo weights list")
+            raise unknown_weights(host, run, store=store, files=False)
+        text = make_card(host, find_run(run, store=store), licence=licence)
     elif ctx.get_parameter_source("licence") is not click.core.ParameterSource.DEFAULT:
         raise UsageError(
             f"The card of {run} came with its weights and is given as it is: --licence is for cards of your own runs."

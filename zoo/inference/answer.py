@@ -68,7 +68,7 @@ class Summary:
 
     def __init__(self, trained: TrainedClassifier) -> None:
         self.trained = trained
-        self.predicted = self.skipped = self.unusual = self.assumed = self.unlike = 0
+        self.predicted = self.skipped = self.unusual = self.assumed = self.unlike = self.unchecked = 0
         self._corners: list[float] = []
         self._peaks: list[float] = []
         self._noises: list[float] = []
@@ -82,11 +82,21 @@ class Summary:
         self.unusual += item.unusual
         self.unlike += item.unlike
         self.assumed += item.scale_assumed
+        self.unchecked += item.corner is None
         if item.with_sky and item.corner is not None:
             self._corners.append(item.corner)
         if item.unusual:
             self._peaks.append(item.peak)
             self._noises.append(item.noise)
+
+    def notes(self) -> list[str]:
+        """Return what could not be checked; nothing of weights that do not state their sky, which have a note of it."""
+        if not self.unchecked or self.trained.about.pixels.corner is None:
+            return []
+        return [
+            f"the sky of {self.unchecked:,} of {counted(self.predicted, 'image')} could not be checked: all corners "
+            "are padding, or have equal pixels as where an image is masked or was rotated"
+        ]
 
     def warnings(self) -> list[str]:
         """Return what a reader must know to judge the answers."""

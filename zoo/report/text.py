@@ -10,6 +10,7 @@ from zoo.escaping import csv_line, markdown_cell
 from zoo.report.notes import search_trials
 from zoo.report.tables import ResultTable
 from zoo.results.baselines import NO_BASELINES, Standing
+from zoo.results.cell import Cell
 from zoo.results.comparison import problem_key
 from zoo.results.schema import RunResult
 from zoo.schema import plain
@@ -44,14 +45,28 @@ def to_csv(results: Iterable[RunResult], *, standing: Standing = NO_BASELINES) -
         content = plain(result)
         scores = {name: content[name] for name in _SCORES if name in content}
         inputs = {name: content["cell"][name] for name in ("sizes", "training", "hparams", "rule", "precision")}
-        images = {
-            "dataset_version": cell.recipe.dataset_version,
-            "channels": " ".join(cell.recipe.channels),
-            **_flat(dict(cell.recipe.params), "data."),
-        }
+        images = _images(cell)
         rows.append({**leading, **_flat(scores), **_flat(inputs), **images, "error": content.get("error", "")})
     columns = list(dict.fromkeys(name for row in rows for name in row))
     return "".join(map(csv_line, [columns, *([row.get(name, "") for name in columns] for row in rows)]))
+
+
+def _images(cell: Cell) -> dict[str, Any]:
+    """Return what decides the images of a cell; the seed is blank where only a commitment to it is public."""
+    recipe = cell.recipe
+    return {
+        "dataset_version": recipe.dataset_version,
+        "simulator": recipe.simulator,
+        "simulator_version": recipe.simulator_version,
+        "images_seed": None if recipe.commitment else recipe.seed,
+        "train_seed": cell.train_seed,
+        "recipe_hash": recipe.hash,
+        "channels": " ".join(recipe.channels),
+        **_flat(dict(recipe.params), "data."),
+        **_flat(recipe.content, "content."),
+        **_flat(cell.images, "images."),
+        **({"commitment": recipe.commitment} if recipe.commitment else {}),
+    }
 
 
 _SCORES = ("scored", "test", "calibration", "fresh", "val", "equivariance", "cost", "seconds")

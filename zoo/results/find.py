@@ -41,6 +41,11 @@ def find_run(name: str, *, store: Path) -> Path:
     )
 
 
+def means_run(name: str, *, store: Path) -> bool:
+    """Whether a text is the folder of a run, or begins the id of one in a store."""
+    return os.path.isfile(user_path(name) / CELL) or bool(matching_runs(name, store=store))
+
+
 def matching_runs(name: str, *, store: Path) -> list[Path]:
     """Return the folders of a store whose run id begins with these hex digits; empty for other texts."""
     if len(name) < SHORTEST_PREFIX or not re.fullmatch(r"[0-9a-f]+", name.lower()):

@@ -93,8 +93,9 @@ def exit_state(code: int, *, where: str = "") -> JobState:
     on = f" on {where}" if where else ""
     if code == 0:
         return JobState(kind="ended", reason="ok", detail=where)
-    # By a signal where the process was still about to listen.
-    if code in (STOPPED, -signal.SIGTERM, -signal.SIGUSR1):
+    # By a signal where the process was still about to listen, or had begun to and was not yet at the cell.
+    early = (signal.SIGTERM, signal.SIGUSR1)
+    if code == STOPPED or code in {code for number in early for code in (-number, 128 + number)}:
         return JobState(kind="ended", reason="preempted", detail=f"it was stopped from outside{on}")
     detail = f"exit code {code}{on}"
     if code < 0:

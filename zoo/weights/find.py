@@ -65,10 +65,8 @@ def find_weights(host: Host, name: str, *, store: Path) -> Path:
         return weights_of(path.parent) if in_a_run else path
     if os.path.isfile(path / CELL):
         return weights_of(path)
-    packaged = list(packaged_weights(host))
-    wanted = name.strip().lower()
-    found = [entry for entry in packaged if wanted in (entry.name.lower(), _bare(entry.name).lower())]
-    exact = [entry for entry in found if entry.name.lower() == wanted]
+    found = packaged_as(host, name)
+    exact = [entry for entry in found if entry.name.lower() == name.strip().lower()]
     first_party = [entry for entry in found if host.records[entry.name.partition("/")[0]].first_party]
     for chosen in (exact, found, first_party):
         if len(chosen) == 1:
@@ -77,13 +75,40 @@ def find_weights(host: Host, name: str, *, store: Path) -> Path:
         raise UsageError(f"The weights '{name}' are ambiguous: {', '.join(entry.name for entry in found)}.")
     if matching_runs(name, store=store):
         return weights_of(find_run(name, store=store))
-    names = [*(_bare(entry.name) for entry in packaged), *(entry.name for entry in stored_weights(store))]
-    if of_model := [_bare(entry.name) for entry in packaged if wanted in _models_of(entry.name)]:
-        raise UsageError(f"'{name}' is a model and not weights.", hint=f"Its weights: {', '.join(of_model)}")
-    raise UsageError(
-        f"Weights '{name}' were not found: not a file, a run in {store} or weights of a plugin.{nearest(name, names)}",
+    raise unknown_weights(host, name, store=store)
+
+
+def unknown_weights(host: Host, name: str, *, store: Path, files: bool = True) -> UsageError:
+    """Return the error of a name that means no weights.
+
+    Args:
+        host: The plugins.
+        name: The name.
+        store: Store that was searched for run ids.
+        files: Whether a file of weights would have been accepted.
+    """
+    wanted = name.strip().lower()
+    bundled = [_bare(entry.name) for entry in packaged_weights(host) if wanted in _models_of(entry.name)]
+    if bundled:
+        return UsageError(f"'{name}' is a model and not weights.", hint=f"Its weights: {', '.join(bundled)}")
+    forms = f"{'a file, ' if files else ''}a run in {store} or weights of a plugin"
+    return UsageError(
+        f"Weights '{name}' were not found: not {forms}.{nearest(name, weights_names(host, store=store))}",
         hint=f"See: zoo weights list --store {store}; of another store, give the folder: STORE/DATA/MODEL/RUN",
     )
+
+
+def weights_names(host: Host, *, store: Path) -> list[str]:
+    """Return the names of weights for suggestions: bundled ones without and with their plugin, and runs of a store."""
+    bundled = [entry.name for entry in packaged_weights(host)]
+    runs = sorted(path.parent.name for path in store.glob(f"*/*/*/{WEIGHTS}"))  # not read: a store may have thousands
+    return [*map(_bare, bundled), *bundled, *runs]
+
+
+def packaged_as(host: Host, name: str) -> list[Listed]:
+    """Return the bundled weights that a name means: several where plugins share it, none for other names."""
+    wanted = name.strip().lower()
+    return [entry for entry in packaged_weights(host) if wanted in (entry.name.lower(), _bare(entry.name).lower())]
 
 
 def packaged_weights(host: Host) -> Iterator[Listed]:
@@ -95,11 +120,10 @@ def packaged_weights(host: Host) -> Iterator[Listed]:
 
 
 def shipped_card(host: Host, name: str) -> str | None:
-    """Return the card of bundled weights; None for other weights."""
-    wanted = name.strip().lower()
-    for entry in packaged_weights(host):
+    """Return the card of bundled weights; None for other weights, and for those without a card."""
+    for entry in packaged_as(host, name):
         card = entry.path.with_suffix(".md")
-        if wanted in (entry.name.lower(), _bare(entry.name).lower()) and card.is_file():
+        if card.is_file():
             return card.read_text(encoding="utf-8")
     return None
 

@@ -17,8 +17,10 @@ from scenetools import (
     subhaloes,
 )
 from zoo_deeplense.meanings import MEANINGS
+from zoo_deeplense.plugin import zoo_datasets
 from zoo_deeplense.tables import ADDED, MODEL_A, SLICES
 
+from zoo.data.about import shown_params
 from zoo.errors import UsageError
 from zoo.lensing.scenes import Scenes
 
@@ -143,6 +145,12 @@ def test_the_snr_asked_for_and_the_snr_shown_name_their_pixels():
     """One is of the reference pixel, the other is measured in the pixels of the image."""
     assert "reference pixel" in MEANINGS["snr"]
     assert "image's pixels" in SLICES["snr"]
+    for spec in (spec for spec in zoo_datasets() if spec.simulated):
+        title = ", ".join(shown_params(spec, spec.params))
+        pixel, snr = (f"{key} {spec.params[key]}" for key in ("reference_pixel_scale", "snr"))
+        assert pixel in title, spec.id
+        assert snr == "snr None" or f"{snr}, {pixel}" in title, spec.id
+        assert "reference_pixel" not in ", ".join(shown_params(spec, {**spec.params, "reference_pixel_scale": None}))
 
 
 def test_a_narrow_shear_angle_reproduces_the_orientation_of_the_published_sets():

@@ -35,7 +35,11 @@ YIELDS = {
         "mass_fraction", "subhalo_mass_fraction", "vortex_mass_fraction", "subhalo_mass_low", "subhalo_mass_high",
     ]
 }  # fmt: skip
-SHOWN = ("image_size", "pixel_scale", "mass_scale", "snr", "multipoles", "subhalo_profile", "halo_centre")
+# An SNR means nothing without the pixel that it is of: twice the width collects four times the light.
+SHOWN = (
+    "image_size", "pixel_scale", "mass_scale", "snr", "reference_pixel_scale", "multipoles", "subhalo_profile",
+    "halo_centre",
+)  # fmt: skip
 ADDED = ("multipoles", "subhalo_profile", "subhalo_truncation", "halo_centre")
 SWITCH = "conserve_mass"
 SWITCH_VALUES = ("ring", "components", "none")

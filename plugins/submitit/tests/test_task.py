@@ -100,8 +100,16 @@ def test_after_sigterm_only_a_preempted_job_is_started_again(task, tmp_path, sai
     assert ending_path(tmp_path, "7_3").exists() != again
 
 
-def test_a_cell_that_does_not_listen_yet_is_started_again_as_well(task, tmp_path):
-    code, slurm = task("import time; print('began', flush=True); time.sleep(60)", send=signal.SIGUSR2)
+LISTENS = """
+import signal, sys, time
+signal.signal(signal.SIGUSR1, lambda number, frame: sys.exit(128 + number))
+"""
+"""A process that listens, and has not begun with the cell: it ends as every command."""
+
+
+@pytest.mark.parametrize("first", ["import time", LISTENS])
+def test_a_cell_that_has_not_begun_is_started_again_as_well(task, tmp_path, first):
+    code, slurm = task(f"{first}\nprint('began', flush=True); time.sleep(60)", send=signal.SIGUSR2)
     assert code == 75
     assert slurm.calls("scontrol") == ["scontrol requeue 7_3"]
 

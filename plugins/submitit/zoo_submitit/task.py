@@ -25,6 +25,8 @@ CANCEL_SECONDS = 0.2
 """Interval between looks at the file that cancels a job."""
 STOP_SECONDS = 30.0
 """Time for a cancelled cell to write its checkpoint before it is killed."""
+_EARLY = (-signal.SIGTERM, -signal.SIGUSR1, 128 + signal.SIGTERM, 128 + signal.SIGUSR1)
+"""Exit codes of a process that was stopped before it had begun with the cell."""
 
 
 @dataclass(kw_only=True)
@@ -63,7 +65,7 @@ class RunCell:
         if first:
             ending_path(Path(self.folder), job_id).unlink(missing_ok=True)  # of a start before, or an earlier namesake
         code, detail, signals = self._run(submitit.JobEnvironment.USR_SIG)
-        if signals and code in (-signal.SIGTERM, -signal.SIGUSR1):
+        if signals and code in _EARLY:
             code = STOPPED  # before the cell could listen: it goes on as after any other stop
         if code == STOPPED and signals and first and self._start_again(job_id, signals):
             raise SystemExit(code)  # the job goes on: it has not ended
