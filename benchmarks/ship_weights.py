@@ -46,6 +46,12 @@ from zoo.weights.card import make_card
 ROOT = Path(__file__).resolve().parents[1]
 LARGEST_BYTES = 6_000_000
 LARGEST_DIFFERENCE = 5e-3  # of the validation AUC of a run on a GPU, whose noise is another draw
+WITHOUT_AND_WITH_SKY = (
+    "noisier than nearly all training images.\n",
+    "noisier than nearly all training images, or its darkest corner is far from theirs, as where a sky was not "
+    "subtracted.\n",
+)
+"""The warnings of `zoo predict` in a card, of weights that do not state the darkest corner and of those that do."""
 KEPT = ("run_id", "cell", "classes", "test", "val", "cost", "equivariance", "environment", "data")
 
 
@@ -167,6 +173,8 @@ def add_corner(host: Host, path: Path) -> None:
             sys.exit(f"{path.name}: the images rendered now have the quantiles {new}, those of the run {old}.")
     about = struct_replace(about, pixels=struct_replace(about.pixels, corner=found.corner))
     write_weights(path, weights.state, about=about, golden=weights.golden, detector=weights.detector)
+    card = path.with_suffix(".md")
+    card.write_text(card.read_text(encoding="utf-8").replace(*WITHOUT_AND_WITH_SKY), encoding="utf-8")
     print(f"{path.name}: darkest corner {found.corner}, {path.stat().st_size:,} bytes")
 
 

@@ -39,6 +39,20 @@ def test_the_page_is_written_from_the_record():
     assert robustness.page(record) == robustness.PAGE.read_text(encoding="utf-8")
 
 
+def test_the_cards_of_bundled_weights_hold_their_rows():
+    written = robustness.cards(robustness.read_record())
+    assert written
+    assert {path: path.read_text(encoding="utf-8") for path in written} == written
+
+
+def test_a_card_is_given_its_table_once():
+    card = robustness.with_table("# Card\n\n## Limits\n\n- some\n\n## How to load\n\nso\n", rows())
+    assert "- some\n\n## On other lenses\n\nScores on 30 test images" in card
+    assert "| elliptical haloes with multipoles of 1 % | 0.9000 (0.8900 to 0.9100) | 40.0%" in card
+    assert card.endswith("| 20.0% |\n\n## How to load\n\nso\n")
+    assert robustness.with_table(card, rows()) == card
+
+
 def test_the_figures_of_docs_populations_stand_on_the_page():
     text = (Path(__file__).parents[1] / "docs" / "populations.md").read_text(encoding="utf-8")
     said = text.partition("**Trained networks on these lenses.**")[2].partition("\n## ")[0]

@@ -12,6 +12,7 @@ from zoo import registry
 from zoo.data.about import version_note
 from zoo.host import load_plugins
 from zoo.models.pixels import corner_level, far_level, peak_and_noise
+from zoo.models.weights_file import read_header
 from zoo.specs import DatasetSpec
 from zoo.weights.find import packaged_weights
 
@@ -33,6 +34,9 @@ def test_bundled_weights_are_small_and_have_a_card(name):
     assert path.stat().st_size <= LARGEST_BYTES
     scores = json.loads(path.with_suffix(".json").read_text())
     card = path.with_suffix(".md").read_text()
+    header = read_header(path)
+    assert f"tensors SHA-256 `{header.sha256}`" in card
+    assert ("its darkest corner is far from theirs" in card) == (header.about.pixels.corner is not None)
     assert f"{scores['test']['auc']['macro']:.4f}" in card
     assert name.partition("/")[2] in card
 
