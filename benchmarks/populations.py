@@ -1,7 +1,8 @@
 """Measure the populations: peak SNR, ring radius, mass fractions, and the AUC of the linear scalar probe.
 
     python benchmarks/populations.py                     # Markdown; every population at its own size
-    python benchmarks/populations.py modelA modelB --images 600 --json
+    python benchmarks/populations.py modelA modelB --images 600
+    python benchmarks/populations.py --write             # adds them to the record, and writes docs/populations.md
     python benchmarks/populations.py --orientation       # fraction of images along one axis
 
 The scalar probe is trained for each form of `conserve_mass` on images of at most `--probe-size` pixels with the same
@@ -11,21 +12,30 @@ field of view, which is sufficient for flux and radius.
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from page_parts import replaced, wrapped
 
 import zoo
 from zoo import registry
 from zoo.data.split import Split
 from zoo.host import load_plugins
+from zoo.paths import write_text
+from zoo.plurals import counted
+from zoo.processor import processor_name
 from zoo.schema import plain
 from zoo.scores.probe import probe_splits
 from zoo.scores.scalars import NAMES, scalars_of
 from zoo.specs import DatasetSpec
 
+RECORD = Path(__file__).resolve().parent / "results" / "populations.jsonl"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "populations.md"
 SCENES = 3000
 CLASSES = ("no_substructure", "subhalo", "vortex")
 
@@ -50,6 +60,13 @@ def measure(spec: DatasetSpec, *, images: int, probe_images: int, probe_size: in
         train, test = (open_split(spec, name, probe_images, **changes) for name in ("train", "test"))
         probes[conserve] = probe_splits(train, test)
     return {
+        "population": spec.name,
+        "version": spec.version,
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "processor": processor_name(),
+        "images": images,
+        "probe_images": probe_images,
+        "probe_size": size,
         "snr": np.quantile(split.parameters["snr"], [0.05, 0.5, 0.95]).tolist(),
         "einstein_radius": np.quantile(scenes.parameters["total_einstein_radius"], [0.05, 0.5, 0.95]).tolist(),
         "ring": np.quantile(
@@ -92,25 +109,35 @@ def print_orientations(spec: DatasetSpec) -> None:
         print(f"narrow angles of {label}: {along_one_axis(spec, **changes):.0%} within 10 degrees of one axis")
 
 
-def to_markdown(found: dict[str, dict[str, Any]]) -> str:
-    """Return the table of docs/populations.md."""
+def to_markdown(found: Sequence[dict[str, Any]]) -> str:
+    """Return the table of docs/populations.md, and how it was measured."""
     lines = [
         "| population | peak SNR | Einstein radius | light-weighted radius | mass in sub-haloes | in the vortex "
         "| probe AUC, `ring` | `components` | `none` |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, row in found.items():
+    for row in found:
         probes = []
         for conserve, probe in row["probe"].items():
             low, high = probe["interval"]
             text = f"{probe['auc']['macro']:.3f} ({low:.3f} to {high:.3f})"
             probes.append(f"**{text}**" if row["conserve_mass"] == conserve else text)
-        fraction = row["fraction"]
-        lines.append(
-            f"| `{name}` | {_range(row['snr'], 0)} | {_range(row['einstein_radius'], 2)} | {_range(row['ring'], 2)} "
-            f"| {100 * fraction['subhalo']:.2f} % | {100 * fraction['vortex']:.2f} % | {' | '.join(probes)} |"
-        )
-    return "\n".join(lines)
+        ranges = (_range(row["snr"], 0), _range(row["einstein_radius"], 2), _range(row["ring"], 2))
+        masses = (f"{100 * row['fraction'][name]:.2f} %" for name in CLASSES[1:])
+        lines.append(f"| `{row['population']}` | {' | '.join([*ranges, *masses, *probes])} |")
+    how = {
+        f"peak SNR and light-weighted radius from {counted(row['images'], 'image')} at full size, masses and Einstein "
+        f"radii from {SCENES:,} scenes, the last three columns from {row['probe_images']:,} training and as many test "
+        f"images of {row['probe_size']} x {row['probe_size']} pixels ({row['date']}, {row['processor']})"
+        for row in found
+    }
+    return "\n".join([*lines, "", wrapped(f"Measured: {'; '.join(sorted(how))}.")])
+
+
+def read_record() -> dict[str, dict[str, Any]]:
+    """Return the rows of the record: population -> row."""
+    lines = RECORD.read_text(encoding="utf-8").splitlines() if RECORD.exists() else []
+    return {row["population"]: row for row in map(json.loads, lines)}
 
 
 def _range(quantiles: list[float], digits: int) -> str:
@@ -118,16 +145,16 @@ def _range(quantiles: list[float], digits: int) -> str:
     return middle if low == high else f"{middle} ({low} to {high})"
 
 
-def main() -> None:
-    """Print the table."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Print the table, or write it."""
     parser = argparse.ArgumentParser(description="Measure the populations.")
     parser.add_argument("names", nargs="*", help="Measure only these populations; default: all.")
     parser.add_argument("--images", type=int, default=96)
     parser.add_argument("--probe-images", type=int, default=1280)
     parser.add_argument("--probe-size", type=int, default=32)
     parser.add_argument("--orientation", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
+    parser.add_argument("--write", action="store_true", help="Add the rows to the record, and write the page from it.")
+    arguments = parser.parse_args(words)
     listed = registry.listed(load_plugins(), DatasetSpec)
     specs = [spec for spec in listed if spec.simulated and spec.namespace == "deeplense"]
     if arguments.orientation:
@@ -136,13 +163,16 @@ def main() -> None:
     if unknown := set(arguments.names) - {spec.name for spec in specs}:
         parser.error(f"unknown populations: {', '.join(sorted(unknown))}; known are {', '.join(s.name for s in specs)}")
     chosen = [spec for spec in specs if not arguments.names or spec.name in arguments.names]
-    found = {
-        spec.name: measure(
+    rows = read_record() if arguments.write else {}
+    for spec in chosen:
+        rows[spec.name] = measure(
             spec, images=arguments.images, probe_images=arguments.probe_images, probe_size=arguments.probe_size
         )
-        for spec in chosen
-    }
-    print(json.dumps(found, indent=2) if arguments.json else to_markdown(found))
+        print(to_markdown([rows[spec.name]]).splitlines()[2], flush=True)
+        if arguments.write:
+            ordered = [rows[one.name] for one in specs if one.name in rows]
+            write_text(RECORD, "".join(json.dumps(row) + "\n" for row in ordered))
+            write_text(PAGE, replaced(PAGE, "populations.py", to_markdown(ordered)))
 
 
 if __name__ == "__main__":
