@@ -88,6 +88,7 @@ def test_every_piece_is_a_suite_whose_options_fit(headline, budget, tmp_path):
     pieces = list(headline.trainings(options))
     assert len(pieces) == 4
     for _, suite, *words in pieces:
+        words = [word for word in words if word != "--data-seeds"]
         told = dict(zip(words[::2], words[1::2], strict=True))
         assert told.pop("--budget") == budget
         models = told.get("--model", "").split(",") if "--model" in told else None
@@ -95,6 +96,8 @@ def test_every_piece_is_a_suite_whose_options_fit(headline, budget, tmp_path):
         read = changed(read_suite(Path(suite)), **values)
         plan = plan_suite(load_plugins(environment={}), changed(read, store=told["--store"]))
         assert plan.problems == []
+    seeds = {words[words.index("--model") + 1]: "--data-seeds" in words for _, _, *words in pieces[:2]}
+    assert seeds == {"gconv/z2": False, "gconv/p4m": True}
     assert pieces[3][pieces[3].index("--store") + 1] != str(tmp_path)
 
 
