@@ -223,8 +223,11 @@ def page(rows: Sequence[Row]) -> str:
         if note := version_note(spec, row.data_version):
             notes[row.data] = f"The network of {row.data} was trained on images {note}."
     text += f"\n{trained_on(row.run_id for row in rows)}\n"
-    trained = dict.fromkeys(f"{row.data.partition('/')[2]}: {', '.join(row.shown)}" for row in rows)
-    text += f"\nParameters of the training images, and of the test images but for the change: {'; '.join(trained)}.\n"
+    shown: dict[str, dict[str, None]] = {}
+    for row in rows:
+        shown.setdefault(row.data.partition("/")[2], {}).update(dict.fromkeys(row.shown))
+    trained = "; ".join(f"{data}: {', '.join(names)}" for data, names in shown.items())
+    text += f"\nParameters of the training images, and of the test images but for the change: {trained}.\n"
     images = sorted({row.images for row in rows})
     text += f"\n{' or '.join(f'{count:,}' for count in images)} test images of each kind, a third of them smooth.\n"
     return text + "".join(f"\n{note}\n" for note in notes.values())
