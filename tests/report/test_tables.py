@@ -217,6 +217,9 @@ def test_differing_trainings_are_listed_below_the_table():
     [line] = [note for note in table.notes if "Trained differently" in note]
     assert "77 for toyzoo/b" in line
     assert "epochs" in line
+    many = [good(0.9, model=f"toyzoo/{name}", training=training) for name in "acdef"]
+    [table] = make_tables([longer, *many])
+    assert "Trained differently: epochs is 77 for toyzoo/b; 3 for the other trainings." in table.notes
 
 
 def test_other_training_images_and_trainings_that_have_not_begun_are_listed_below_the_table():

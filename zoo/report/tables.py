@@ -122,6 +122,8 @@ def _table(
     return ResultTable(title=title, columns=columns, rows=rows, notes=notes, other_scores=others)
 
 
+MOST_NAMED = 4
+"""Rows with the most common value of a setting that a note names."""
 _STATED = {"lr", "weight_decay", "new_noise", "stream", "auxiliary"}
 """Settings that stand in every row already."""
 
@@ -178,13 +180,20 @@ def result_notes(results: Sequence[Finished], names: Mapping[str, str]) -> list[
             by_value.setdefault(str(in_words(value)), []).append(names[result.run_id])
         stated = all(f"{name} {value}" in row for value, rows in by_value.items() for row in rows)
         if len(by_value) > 1 and not stated:
-            parts = [f"{value} for {', '.join(dict.fromkeys(models))}" for value, models in by_value.items()]
-            which = "; ".join(parts)
-            notes.append(f"Trained differently: {name} is {which}.")
+            notes.append(f"Trained differently: {name} is {_values_in_words(by_value)}.")
     notes += [
         f"{names[result.run_id]}, seed {result.cell.seed}: {note}" for result in results for note in result.fit_notes
     ]
     return notes
+
+
+def _values_in_words(by_value: Mapping[str, Sequence[str]]) -> str:
+    """Return the values of a setting, each with its rows; many rows of the most common one are not named."""
+    rows = {value: list(dict.fromkeys(names)) for value, names in by_value.items()}
+    most = max(rows, key=lambda value: len(rows[value]))
+    if len(rows[most]) > MOST_NAMED:
+        rows = {**{value: names for value, names in rows.items() if value != most}, most: ["the other trainings"]}
+    return "; ".join(f"{value} for {', '.join(names)}" for value, names in rows.items())
 
 
 def accumulation_note(result: Finished, names: Mapping[str, str]) -> str:
