@@ -59,7 +59,8 @@ whose class changes under one of the symmetries; 10 % of so few is uncertain by 
 FRESH = """\
 Fresh AUC is the macro AUC (for detectors the AUROC) on as many new test images of the same recipe, which nothing else
 has seen; test - fresh is the difference with its 95 % interval. A difference above 0 beyond chance would show that a
-network, or its choice, depends on the benchmark's own test images. `-`: not measured."""
+network, or its choice, depends on the benchmark's own test images; one interval in twenty excludes 0 by chance. `-`:
+not measured."""
 SIGNIFICANCE = """\
 TPR / sqrt(FPR) is the largest factor by which a cut on the score improves the significance of a sample, at
 false-positive rates of 0.4 % or more."""
