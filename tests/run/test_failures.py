@@ -126,8 +126,9 @@ def test_out_of_memory_takes_a_batch_in_parts_to_the_same_result(plan, run_in):
     for name, weight in one.items():
         assert torch.allclose(weight, other[name], atol=1e-6), name
     assert parts.test.auc["macro"] == pytest.approx(whole.test.auc["macro"], abs=1e-5)
-    assert accumulation_note(whole) == ""
-    assert "each batch of 30 was accumulated over 4 parts" in accumulation_note(parts)
+    names = {result.run_id: result.cell.model for result in (whole, parts)}
+    assert accumulation_note(whole, names) == ""
+    assert "each batch of 30 was accumulated over 4 parts" in accumulation_note(parts, names)
 
 
 def test_out_of_memory_for_a_single_image_is_a_result_of_its_own(plan, run_in):

@@ -107,7 +107,6 @@ def _find_any(host: Host, name: str, *, store: Path) -> Spec:
         MissingError: The named spec lacks a dependency, or its plugin is absent.
     """
     from zoo import registry
-    from zoo.weights.find import packaged_as, shipped_card, unknown_weights, weights_names
 
     errors: list[UsageError | MissingError] = []
     known: dict[str, UsageError | MissingError] = {}  # name of something -> error of its kind
@@ -119,6 +118,8 @@ def _find_any(host: Host, name: str, *, store: Path) -> Spec:
             for spec in host.specs_of(kind):
                 known.setdefault(spec.name, error)
                 known.setdefault(spec.id, error)
+    from zoo.weights.find import packaged_as, shipped_card, unknown_weights, weights_names  # which imports torch
+
     if packaged_as(host, name):
         card = shipped_card(host, name)
         hint = f"Their card, with scores and limits: zoo card {name}" if card else "See: zoo weights list"
