@@ -53,8 +53,8 @@ def phases_note(runs: Sequence[Run]) -> str:
     alone = networks.pop("", [])
     same = len(networks) == 1 and not alone
     told = [
-        f"{'Networks' if same else ', '.join(names)}: trained on {words}; validation and test images are those of the "
-        "heading."
+        f"{'All networks' if same else ', '.join(names)}: trained on {words}; validation and test images are those of "
+        "the heading."
         for words, names in networks.items()
     ]
     if told and alone:

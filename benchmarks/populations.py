@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -168,11 +169,12 @@ def main(words: Sequence[str] | None = None) -> None:
         rows[spec.name] = measure(
             spec, images=arguments.images, probe_images=arguments.probe_images, probe_size=arguments.probe_size
         )
-        print(to_markdown([rows[spec.name]]).splitlines()[2], flush=True)
+        print(spec.name, file=sys.stderr)
         if arguments.write:
             ordered = [rows[one.name] for one in specs if one.name in rows]
             write_text(RECORD, "".join(json.dumps(row) + "\n" for row in ordered))
             write_text(PAGE, replaced(PAGE, "populations.py", to_markdown(ordered)))
+    print(to_markdown([rows[spec.name] for spec in chosen]))
 
 
 if __name__ == "__main__":
