@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from zoo.packages import library_versions
+from zoo.packages import library_versions, source_commit
 from zoo.processor import processor_name, usable_cores
 from zoo.schema import Count, Record
 
@@ -25,6 +25,8 @@ class Environment(Record):
         threads: Number of torch's threads; None if torch was not imported.
         cuda: CUDA version that torch was built with; None without CUDA or if torch was not imported.
         gpu: Name of the GPU; None without a GPU or if torch was not imported.
+        commit: Git commit that the zoo was installed from, or ""; "+changes" if tracked files differ from it
+            (`source_commit`).
     """
 
     python: str
@@ -35,6 +37,7 @@ class Environment(Record):
     threads: Count | None = None
     cuda: str | None = None
     gpu: str | None = None
+    commit: str = ""
 
 
 def describe(*, accelerator: bool = True) -> Environment:
@@ -59,6 +62,7 @@ def describe(*, accelerator: bool = True) -> Environment:
         threads=threads,
         cuda=cuda,
         gpu=gpu,
+        commit=source_commit(),
     )
 
 

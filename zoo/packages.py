@@ -15,9 +15,13 @@ import importlib.util
 import json
 import logging
 import re
+import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from zoo.paths import parse_json, regular_file
 
@@ -60,10 +64,15 @@ def first_party() -> Mapping[str, str]:
 def is_editable(distribution: str) -> bool:
     """Return whether a distribution is installed in editable form: its code may change while its version stays."""
     try:
-        text = importlib.metadata.distribution(distribution).read_text("direct_url.json") or "{}"
-        return bool(parse_json(text).get("dir_info", {}).get("editable"))
+        return bool(_source(distribution).get("dir_info", {}).get("editable"))
     except Exception:  # no metadata, or damaged ones
         return False
+
+
+def _source(distribution: str) -> dict[str, Any]:
+    """Return where a distribution was installed from (PEP 610), or {} if from an index."""
+    text = importlib.metadata.distribution(distribution).read_text("direct_url.json") or "{}"
+    return cast(dict[str, Any], parse_json(text))
 
 
 def installed_code(distribution: str) -> str:
@@ -220,6 +229,32 @@ def _library_versions(_: tuple[tuple[str, int], ...]) -> Mapping[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     return versions
+
+
+@functools.cache  # called when a run begins: the commit of the code that it imported, not of a later state
+def source_commit() -> str:
+    """Return the Git commit that the core was installed from, or "" if it was not installed from a repository.
+
+    "+changes" is added if tracked files of the clone that it is imported from differ from the commit.
+    """
+    try:
+        source = _source(CORE)
+        if commit := source.get("vcs_info", {}).get("commit_id"):
+            return str(commit)
+        if not source.get("dir_info", {}).get("editable"):
+            return ""
+        folder = url2pathname(urlsplit(source["url"]).path)
+        return _git("rev-parse", "HEAD", folder=folder) + "+changes" * bool(
+            _git("status", "--porcelain", "--untracked-files=no", folder=folder)
+        )
+    except Exception:  # no metadata, or damaged ones; no Git, or no clone
+        return ""
+
+
+def _git(*words: str, folder: str) -> str:
+    """Return what a Git command prints; it takes no lock."""
+    command = ["git", "--no-optional-locks", "-C", folder, *words]
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", check=True).stdout.strip()
 
 
 def _requirements(distribution: str) -> list[tuple[str, str]]:

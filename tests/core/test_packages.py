@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -18,6 +20,7 @@ from zoo.packages import (
     first_party,
     installed_code,
     library_versions,
+    source_commit,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -165,3 +168,55 @@ def test_metadata_are_read_again_after_an_installation_only(site, monkeypatch):
     assert times == [1, 1]
     monkeypatch.setattr(sys, "path", sys.path[1:])
     assert "later" not in distributions_by_module()
+
+
+@pytest.fixture
+def commit_of(monkeypatch):
+    """Return a function that gives the commit of a core with a certain direct_url.json."""
+
+    class Installed:
+        def __init__(self, source):
+            self.source = source
+
+        def read_text(self, name):
+            assert name == "direct_url.json"
+            return self.source and json.dumps(self.source)
+
+    def commit_of(source):
+        monkeypatch.setattr("importlib.metadata.distribution", lambda name: Installed(source))
+        source_commit.cache_clear()
+        return source_commit()
+
+    yield commit_of
+    source_commit.cache_clear()
+
+
+def test_a_result_records_the_commit_of_a_clone_and_that_it_was_changed(tmp_path, commit_of):
+    clone = tmp_path / "a clone"
+    clone.mkdir()
+
+    def git(*words):
+        own = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "commit.gpgsign=false"]
+        done = subprocess.run(["git", *own, *words], cwd=clone, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    editable = {"url": clone.as_uri(), "dir_info": {"editable": True}}
+    git("init", "-q")
+    assert commit_of(editable) == ""  # there is none yet
+    (clone / "code.py").write_text("one = 1\n")
+    git("add", ".")
+    git("commit", "-qm", "One")
+    commit = git("rev-parse", "HEAD")
+    (clone / "notes").write_text("not tracked")
+    assert commit_of(editable) == commit
+    assert describe(accelerator=False).commit == commit
+    (clone / "code.py").write_text("one = 2\n")
+    assert commit_of(editable) == f"{commit}+changes"
+
+
+def test_what_was_installed_without_a_clone_has_the_commit_of_its_source_or_none(tmp_path, commit_of):
+    source = {"url": "https://example.org/zoo.git", "vcs_info": {"vcs": "git", "commit_id": "c0ffee"}}
+    assert commit_of(source) == "c0ffee"
+    assert commit_of(None) == ""  # from an index
+    assert commit_of({"url": tmp_path.as_uri(), "dir_info": {}}) == ""
+    assert commit_of({"url": (tmp_path / "gone").as_uri(), "dir_info": {"editable": True}}) == ""

@@ -23,6 +23,7 @@ from zoo.errors import Interrupted, ZooError, described
 from zoo.escaping import visible
 from zoo.isolation import causes_of, contained, place_in
 from zoo.models.copies import copy_of
+from zoo.packages import source_commit
 from zoo.paths import written_whole
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
@@ -93,6 +94,7 @@ def run_cell(
         for leftover in [*run_dir.glob(".*.part"), *([run_dir / CHECKPOINT, run_dir / store.FRESH] if force else [])]:
             leftover.unlink(missing_ok=True)
         host.emit("zoo_run_started", cell=cell.to_json(), run_dir=run_dir)
+        source_commit()  # kept for the result: the clone may change while this runs
         started = time.perf_counter()
         result: RunResult
         try:
