@@ -30,8 +30,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from headline_page import make_page, pictures_of, readme_tables
+from headline_page import make_page, pictures_of
 from headline_pictures import draw_areas
+from headline_readme import readme_tables
 from headline_runs import Shift, full_size, installed, name_of, read_run
 from page_parts import replaced
 

@@ -8,17 +8,10 @@ from headline_notes import like_2021, machines_note, notes, old_definition, phas
 from headline_pictures import picture_of
 from headline_runs import Run, bundled, choice, full_size, installed, name_of, problem_size
 from headline_tables import (
-    CLASSES,
     PUBLISHED,
-    area,
     difficulty_table,
-    equivariance_cells,
-    equivariance_headings,
     few_table,
-    macs_of,
-    marks_of,
     published_tables,
-    rows,
     score_table,
     shift_table,
     task_table,
@@ -33,7 +26,6 @@ from zoo.results.comparison import group_variants, in_words, names_of_rows, prob
 from zoo.results.store import split_sizes
 from zoo.specs import DatasetSpec
 
-README_BUDGETS = ("laptop", "evening")
 MISSING = (
     "**The paper-size table is missing for {data}**: no training on 150 x 150 pixels is recorded. Each "
     "heading states how many images the networks below it were trained on, and which parameters of the data set differ "
@@ -229,42 +221,3 @@ def title(runs: Sequence[Run]) -> str:
         f"{' or '.join(f'{n:,}' for n in sizes)} training images",
     ]
     return ", ".join([*words, *([] if (changed := choice(runs[0])) == "nothing" else [changed])])
-
-
-def readme_tables(runs: Sequence[Run]) -> str:
-    """Return the README's tables and notes: Models A and B, seed 0, at the largest budget that needs no GPU."""
-    tables = [table for data in ("modelA", "modelB") if (table := readme_table(runs, data=data))]
-    return "\n\n".join(tables) or "No run is recorded yet."
-
-
-def readme_table(runs: Sequence[Run], *, data: str) -> str:
-    """Return the table of one data set, or ""."""
-    found = [
-        run
-        for run in runs
-        if (run.part, name_of(run.cell), run.cell.seed) == ("table", data, 0)
-        and run.cell.budget in README_BUDGETS
-        and full_size(run.cell)
-    ]
-    if not found:
-        return ""
-    newest = problem_key(max(found, key=newest_last).cell)
-    chosen = [run for run in found if problem_key(run.cell) == newest]
-    header = [
-        "network", "parameters", "million MACs", "AUC none", "sub-halo", "vortex", "macro (95 %)", "accuracy",
-        *equivariance_headings(chosen),
-    ]  # fmt: skip
-    body = []
-    variants = group_variants(run.result for run in chosen)
-    for variant, mark in zip(variants, marks_of(variants, chosen), strict=True):
-        first = variant.results[0]
-        auc = first.test.auc
-        low, high = first.test.intervals["auc.macro"]
-        body.append(
-            [
-                f"`{variant.name}`{mark}", f"{first.cost.parameters:,}", macs_of(first),
-                *(area(auc[name]) for name in CLASSES), f"{area(auc['macro'])} ({area(low)} to {area(high)})",
-                area(first.test.accuracy), *equivariance_cells(first, chosen),
-            ]
-        )  # fmt: skip
-    return "\n\n".join([f"{title(chosen)}:", rows(header, body), *map(wrapped, old_definition(chosen)), notes(chosen)])

@@ -79,6 +79,11 @@ def page(benchmark_script):
 
 
 @pytest.fixture
+def readme(benchmark_script):
+    return benchmark_script("headline_readme")
+
+
+@pytest.fixture
 def notes(benchmark_script):
     return benchmark_script("headline_notes")
 

@@ -31,10 +31,10 @@ def recorded(headline, run_id):
     return next(run for run in headline.read_record() if run["run_id"].startswith(run_id) and run["part"] == "table")
 
 
-def test_the_page_is_what_the_record_says(headline, page, tables):
+def test_the_page_is_what_the_record_says(headline, page, readme, tables):
     runs = headline.read_record()
     text = headline.README.read_text(encoding="utf-8")
-    assert f"{BEGINS}{page.readme_tables(list(map(headline.read_run, runs)))}{ENDS}" in text
+    assert f"{BEGINS}{readme.readme_tables(list(map(headline.read_run, runs)))}{ENDS}" in text
     assert headline.PAGE.read_text(encoding="utf-8") == page.make_page(list(map(headline.read_run, runs)))
     pictures = page.pictures_of(list(map(headline.read_run, runs)))
     assert pictures
@@ -223,22 +223,45 @@ def with_cell(run, **changes):
     return replace(run, result=replace(run.result, cell=replace_cell(run.cell, **changes)))
 
 
-def test_the_readme_keeps_to_what_its_text_says(headline, page):
+def test_the_readme_keeps_to_what_its_text_says(headline, readme):
     run = recorded(headline, "6eca")
     run["cell"]["recipe"] |= {"dataset_version": 1}
     paper = run | {"cell": run["cell"] | {"budget": "paper", "sizes": dict(BUDGETS["paper"].sizes)}}
     seed = run | {"cell": run["cell"] | {"seed": 1}}
     run, paper, seed = map(headline.read_run, (run, paper, seed))
-    assert page.readme_tables([run, paper, seed]) == page.readme_tables([run])
+    assert readme.readme_tables([run, paper, seed]) == readme.readme_tables([run])
     newer = with_cell(run, recipe=replace_cell(run.cell.recipe, dataset_version=2))
     evening = with_cell(newer, budget="evening", sizes=BUDGETS["evening"].sizes)
-    assert page.readme_tables([run, newer]) == page.readme_tables([newer])
-    assert page.readme_tables([run, evening, newer]) == page.readme_tables([evening])
-    assert page.readme_tables([newer]).startswith("modelB, budget laptop, 16,384 training images:")
+    assert readme.readme_tables([run, newer]) == readme.readme_tables([newer])
+    assert readme.readme_tables([run, evening, newer]) == readme.readme_tables([evening])
+    assert readme.readme_tables([newer]).startswith("modelB, budget laptop, 16,384 training images:")
     changed = replace_cell(newer.cell.recipe, params={**run.cell.recipe.params, "mass_scale": 4.0})
-    [*_, heading] = page.readme_tables([with_cell(newer, recipe=changed)]).partition(":")[0].split(", ")
+    [*_, heading] = readme.readme_tables([with_cell(newer, recipe=changed)]).partition(":")[0].split(", ")
     assert heading == "`mass_scale` 4.0"
-    assert page.readme_tables([paper]) == "No run is recorded yet."
+    assert readme.readme_tables([paper]) == "No run is recorded yet."
+
+
+def test_the_readmes_first_table_has_several_trainings_on_own_images_and_baselines_only(headline, readme):
+    runs = [headline.read_run(run) for run in headline.read_record()]
+    [part] = readme.several_trainings(runs)
+    rows = {line.split("`")[1]: [cell.strip() for cell in line.split("|")] for line in part.table.splitlines()[4:]}
+    assert {"gconv/p4m", "gconv/z2_p4m_macs", "baselines/scalars_boosted", "baselines/flexible_lens"} <= set(rows)
+    assert "gconv/p4" not in rows  # trained once
+    for name, (_, _, _, _, trainings, on_a, on_b, _) in rows.items():
+        assert trainings == ("1" if name.startswith("baselines/") else "3")
+        for data, shown in (("modelA", on_a), ("modelB", on_b)):
+            areas = [
+                run.result.test.auc["macro"]
+                for run in runs
+                if (run.part, run.cell.model, run.cell.budget) == ("table", name, "laptop")
+                and is_on({"cell": {"recipe": {"dataset": run.cell.data}}}, data)
+                and run.cell.recipe.params.get("mass_scale") == 1.0
+                and (name.startswith("baselines/") or run.cell.train_seed is not None)
+                and headline.full_size(run.cell)
+            ]
+            assert shown.startswith(readme.area(sum(areas) / len(areas)))
+    two = [run for run in runs if run.cell.seed < 2]
+    assert readme.several_trainings(two) == []
 
 
 def test_what_failed_is_told(headline, page, tmp_path, monkeypatch, capsys):
