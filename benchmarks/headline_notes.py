@@ -63,6 +63,12 @@ def phases_note(runs: Sequence[Run]) -> str:
         told.append(
             "mass_scale multiplies the published masses of the substructure; U(1,4) is drawn anew for each image."
         )
+    counts = {(len(run.cell.phases), run.cell.sizes["train"]) for run in runs if run.cell.phases}
+    if len(counts) == 1:
+        [(phases, lenses)] = counts
+        told.append(
+            f"Each phase has its own images of the same {lenses:,} lenses, {phases * lenses:,} training images in all."
+        )
     return " ".join(told)
 
 

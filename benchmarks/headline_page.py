@@ -39,7 +39,11 @@ Model B; in the pixels of 0.1 arcsec of most tables it is twice as high. The int
 images and excludes the variation between trainings. With several seeds the scores are means, and the interval holds the
 variation between the trainings, too (Student's t). **Most rows are one training, and one training does not rank a
 network**: another training may change the order of two rows. Where a setting differs between rows, the row or a note
-states it. Rows with settings that only one network was trained with compare settings, not networks. *(baseline)*: a
+states it. Rows with settings that only one network was trained with compare settings, not networks. Where *search
+trials* is 0, no setting was searched with `zoo tune`: learning rate and weight decay are the network's defaults. Those
+of p4m, which its plain twins and escnn's networks share, were chosen in single early trainings on Model B (which images
+they were compared on is not recorded), and the phases with p4m; for the other networks no comparison is recorded. In
+this respect the tables favour p4m. *(baseline)*: a
 classifier of numbers of the image, or of a lens that is fitted to it. †: a network whose macro AUC is not above that of
 the strongest baseline of its table (`zoo report` compares the two image by image where they were tested on the same
 ones, and so marks small differences, too). Terms are in the [glossary](glossary.md)."""
@@ -90,15 +94,33 @@ times (in the record) cannot be compared. Speed is compared side by side in
 [benchmarks/results](../benchmarks/results)."""
 
 
-def about_budget(name: str) -> str:
-    """Return how many images and epochs a budget has, and the size of their pixels."""
+def about_budget(name: str, own: Sequence[Run]) -> str:
+    """Return how many images and epochs a budget has, the size of their pixels, and how these runs were trained."""
     budget, params = BUDGETS[name], dict(registry.find(installed(), DatasetSpec, "modelA").budgets.get(name, {}))
     side, scale = params.get("image_size", 150), params.get("pixel_scale", 0.05)
     return (
         f"Budget {name}: {budget.sizes['train']:,} training, {budget.sizes['val']:,} validation and "
         f"{budget.sizes['test']:,} test images of {side} x {side} pixels of {scale:g} arcsec, "
-        f"{budget.training['epochs']} epochs."
+        f"{budget.training['epochs']} epochs. {settings_in_words(own)}".rstrip()
     )
+
+
+def settings_in_words(runs: Sequence[Run]) -> str:
+    """Return the settings that the trainings of all networks share, or "" without a network."""
+    trainings = [{"optimizer": "AdamW", **run.cell.training}.items() for run in runs if not run.cell.fits_itself]
+    if not trainings:
+        return ""
+    shared = dict(set(trainings[0]).intersection(*trainings))
+    words = {
+        "optimizer": "optimiser {}",
+        "batch_size": "batches of {}",
+        "schedule": "{} schedule",
+        "clip": "gradients clipped at norm {:g}",
+        "ema": "averaged weights (EMA {})",
+        "augment": "augmentation {} (d4: turned by multiples of 90 degrees and mirrored)",
+    }
+    told = [text.format(shared[name]) for name, text in words.items() if shared.get(name)]
+    return f"All networks, plain ones too: {', '.join(told)}."
 
 
 def make_page(runs: Sequence[Run]) -> str:
@@ -113,7 +135,10 @@ def make_page(runs: Sequence[Run]) -> str:
         "([headline.jsonl](../benchmarks/results/headline.jsonl)); all numbers except the published ones come from "
         "these runs.",
         *([wrapped(MISSING.format(data=" and ".join(missing)))] if missing else []),
-        *(wrapped(about_budget(name)) for name in budgets),
+        *(
+            wrapped(about_budget(name, [run for run in table if run.cell.budget == name and full_size(run.cell)]))
+            for name in budgets
+        ),
         HOW,
         EQUIVARIANCE if any(run.result.equivariance.after for run in table) else "",
         FRESH if any(run.result.fresh for run in runs) else "",

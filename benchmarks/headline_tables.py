@@ -189,7 +189,14 @@ def few_table(runs: Sequence[Run]) -> str:
             found = variants[0].auc() if variants else []
             cells.append(f"{area(mean(found))} ({deviation(found)}{len(found)})" if found else "")
         body.append([f"`{model}`", *cells])
+    epochs = {
+        size: {run.cell.training["epochs"] for run in runs if run.cell.sizes["train"] == size and run.cell.training}
+        for size in sizes
+    }
     text = "Macro AUC against the number of training images; in brackets the deviation between seeds and their number."
+    if all(len(found) == 1 for found in epochs.values()) and len({size * min(epochs[size]) for size in sizes}) == 1:
+        told = ", ".join(str(min(epochs[size])) for size in sizes)
+        text += f" The number of steps is the same: {told} epochs."
     shared = sorted({run.cell.sizes["train"] for run in runs if run.cell.seed and run.cell.train_seed is None})
     if shared:
         sizes_shared = " and ".join(f"{size:,}" for size in shared)

@@ -44,7 +44,7 @@ BUDGETS = {
         ),
         Budget(
             name="evening",
-            # As many training images as published, with larger pixels, for a computer without a GPU.
+            # As many training images as paper, with larger pixels, for a computer without a GPU.
             sizes={"train": 67_500, "val": 4096, "test": 7_500},
             training={"epochs": 32, "batch_size": 128},
             note="an evening-size problem; larger images, with a GPU: --budget paper",

@@ -12,7 +12,7 @@ MEANINGS = {
     "components: all masses add up to total_mass; none: the substructure comes on top of the halo",
     "legacy": "Einstein radii from luminosity distances, as in the released sets",
     "shear": "strength of the external shear",
-    "shear_angle": "of the external shear",
+    "shear_angle": "of the direction in which the shear stretches the image",
     "source_redshift": "of the source",
     "source_x": "arcsec; the point that source_radius is counted from",
     "source_y": "arcsec, of the same point",
