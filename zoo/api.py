@@ -304,9 +304,10 @@ def open_dataset(
         DataError: The cache cannot be written.
     """
     from zoo.data.open import Dataset
-    from zoo.data.recipe import SPLITS, canonical_json
+    from zoo.data.recipe import SPLITS
     from zoo.data.shards import MOST_IMAGES
     from zoo.devices import resolve_device
+    from zoo.plan.overrides import check_plain
     from zoo.plan.recipes import make_recipe
 
     host = host or default_host()
@@ -319,10 +320,7 @@ def open_dataset(
     for param in params:
         if param not in spec.params:
             raise UsageError(f"{spec.id} has no parameter '{param}'.{nearest(param, spec.params)}")
-    try:
-        canonical_json(params)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"A parameter is not a finite number, text or list of them: {error}.") from error
+    check_plain(params)
     recipe = make_recipe(
         host,
         spec,

@@ -196,11 +196,16 @@ _ELSEWHERE = "Choose another folder with --store DIR (results), --out DIR or the
 def written_whole(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`; on success rename it to `path` in one step, on failure delete it.
 
+    A link stays one: the file that it leads to is written.
+
     Raises:
-        DataError: The file cannot be written: disk full, permission denied, or `path` is a folder.
+        DataError: The file cannot be written: disk full, permission denied, or `path` is a folder, a device or a pipe.
     """
     if os.path.isdir(path):  # "." has no file name to derive the temporary name from
         raise DataError(f"Cannot write {path}: it is a folder.", hint=f"Give a file path, for example {path / 'NAME'}")
+    if os.path.exists(path) and not os.path.isfile(path):  # it would be replaced by a file
+        raise DataError(f"Cannot write {path}: it is a device, a pipe or a socket.", hint="Give the path of a file.")
+    path = Path(os.path.realpath(path))
     temporary = path.with_name(f"{_temporary_prefix(path)}{uuid.uuid4().hex[:8]}.part")
     try:
         # The file is created here, since some writers, such as safetensors, ignore the umask and choose 0600.

@@ -65,6 +65,8 @@ def listed(
         tag: Tag of the specs; None: any.
         group: Symmetry group of the models; None: any.
     """
+    if not isinstance(pattern, str):
+        raise UsageError(f"{pattern!r} is not a pattern of {kind.kind} names.", hint=f"See: {LIST_COMMANDS[kind]}")
     lowered = pattern.lower()
     return [
         cast(S, spec)
@@ -75,13 +77,14 @@ def listed(
     ]
 
 
-def find(host: Host, kind: type[S], name: str) -> S:
+def find(host: Host, kind: type[S], name: str, *, usable: bool = True) -> S:
     """Return the one spec that a full id or an unambiguous bare name means.
 
     Args:
         host: The plugins; the file of a model "FILE.py:CLASS" is added to them.
         kind: Kind of the spec.
         name: Id or bare name; of a model, also a class in a file.
+        usable: Whether the libraries that it requires must be there.
 
     Raises:
         UsageError: The name is unknown or ambiguous.
@@ -102,7 +105,8 @@ def find(host: Host, kind: type[S], name: str) -> S:
         found = [] if resolved is None else [cast(S, resolved)]
     if not found:
         raise _unknown(host, kind, name.strip())
-    require(f"{kind.kind} {found[0].id}", found[0].requires)
+    if usable:
+        require(f"{kind.kind} {found[0].id}", found[0].requires)
     return found[0]
 
 
@@ -161,6 +165,8 @@ def match(host: Host, kind: type[S], names: Iterable[str]) -> list[S]:
     """
     chosen: dict[str, S] = {}
     for text in names:
+        if not isinstance(text, str):
+            raise UsageError(f"{text!r} is not a valid {kind.kind} name.", hint=f"See: {LIST_COMMANDS[kind]}")
         for name in filter(None, (part.strip() for part in text.split(","))):
             if not is_pattern(name):
                 specs = [find(host, kind, name)]

@@ -151,7 +151,10 @@ def predict(
     preparation = Preparation(pixel_scale=pixel_scale, factor=factor, match_scale=match_scale)
     device = device_for(host, launch, device)
     path = find_weights(host, str(weights), store=store)
-    names = [str(file) for file in ([files] if isinstance(files, (str, Path)) else files)]
+    named = [files] if isinstance(files, (str, Path)) else list(files)
+    if not all(isinstance(file, (str, Path)) for file in named):
+        raise UsageError("files must be paths.", hint="Arrays: zoo.load(weights).predict_proba(images)")
+    names = list(map(str, named))
     paths = list(require_files(expand(names, stdin=()), names))
     trained = load_weights(host, path)
     if launch is None or shards is None:

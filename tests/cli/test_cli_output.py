@@ -43,13 +43,20 @@ def bench(*words, model="toyzoo/tiny", data="toyzoo/stripes"):
         ("show", "core/local"),
         ("plugins",),
         bench("--dry-run"),
-        ("report",),
     ],
     ids=lambda words: " ".join(words[:2]),
 )
 def test_json_is_all_that_stdout_holds(zoo, words):
     out, _ = zoo(*words, "--json")
-    assert json.loads(out) or words == ("report",)
+    assert json.loads(out)
+
+
+def test_an_empty_store_has_no_results_in_json_and_one_that_is_missing_is_an_error(zoo, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert json.loads(zoo("report", "--json", "--store", str(tmp_path / "empty"))[0]) == []
+    for store in ("missing", "file"):
+        (tmp_path / "file").touch()
+        assert "No results were found" in zoo("report", "--json", "--store", str(tmp_path / store), code=2)[1]
 
 
 def test_env_is_json_and_text(zoo):

@@ -254,6 +254,34 @@ def test_the_umask_decides_the_mode_of_a_file_whoever_writes_it(umask, mode, tmp
         assert path.stat().st_mode & 0o777 == mode, path
 
 
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
+def test_what_is_not_a_file_is_not_replaced_by_one(kind, tmp_path):
+    path = tmp_path / "x"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        socket.socket(socket.AF_UNIX).bind(str(path))
+    else:
+        path.symlink_to("/dev/null")
+    before = path.stat().st_mode
+    with pytest.raises(DataError, match="it is a device, a pipe or a socket"), written_whole(path):
+        pass
+    assert path.stat().st_mode == before
+    assert path.is_symlink() == (kind == "device")
+
+
+def test_what_a_link_leads_to_is_written(tmp_path):
+    (tmp_path / "there").mkdir()
+    for target in (tmp_path / "there/a", Path("there/b")):  # the second does not exist yet
+        link = tmp_path / f"to_{target.name}"
+        link.symlink_to(target)
+        with written_whole(link) as temporary:
+            temporary.write_text(target.name)
+        assert link.is_symlink()
+        assert (tmp_path / "there" / target.name).read_text() == target.name
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "there", "to_a", "to_b"]
+
+
 def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path):
     path = tmp_path / ("é" * 127)
     with written_whole(path) as temporary:

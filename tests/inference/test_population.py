@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from zoo.errors import UsageError
+from zoo.errors import DataError, UsageError
 from zoo.inference.population import check_population, infer, summaries, without_skill
+from zoo.inference.read import Skipped, each_once
 from zoo.models.target import Target
 from zoo.scores.distributions import LEVELS
 from zoo.scores.response import with_response
@@ -35,6 +36,24 @@ def test_what_gives_no_population_is_refused_before_an_image_is_read(changes, me
     check_population(**given)
     with pytest.raises(UsageError, match=message):
         check_population(**given | changes)
+
+
+def test_the_folder_of_a_population_is_made_before_an_image_is_read(tmp_path):
+    check_population([TARGET], tmp_path / "new" / "a.PNG", average="none")
+    assert (tmp_path / "new").is_dir()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(DataError, match="Cannot create the folder"):
+        check_population([TARGET], tmp_path / "file" / "a.json", average="none")
+
+
+def test_a_file_that_is_named_twice_counts_once(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to("a")
+    bad, again = Skipped(name="c", reason="none"), []
+    paths = [tmp_path / "a", bad, tmp_path / "." / "x" / ".." / "a", tmp_path / "b", tmp_path / "link", bad]
+    assert list(each_once(paths, again.append)) == [tmp_path / "a", bad, tmp_path / "b", bad]
+    assert len(again) == 2
 
 
 def test_medians_of_quantiles_stand_for_the_answers_as_means_do():

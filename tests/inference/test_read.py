@@ -252,7 +252,7 @@ def test_what_describes_an_image_is_not_classified_when_it_is_chosen(tmp_path, k
         save_file(arrays, tmp_path / "a.safetensors")
         with h5py.File(tmp_path / "a.hdf5", "w") as file:
             file.update(arrays)
-    with pytest.raises(UsageError, match=r"FILE\[.*is not an image of the sky.\nImages in the file: DATA\. "):
+    with pytest.raises(UsageError, match=r"by its name, .*is not an image of the sky.\nImages in the file: DATA\. "):
         read(tmp_path / f"a.{kind}[{chosen}]")
 
 

@@ -179,10 +179,10 @@ def test_a_training_setting_differs_from_a_hyper_parameter_of_the_same_name(make
         ({"count": 1}, "Write: --set data.count="),
         ({"train_images": True}, "train_images=True"),
         ({"test_images": 10**15}, "from 1 to 100,000,000"),
-        ({7: 1}, "a name is not a text"),
+        ({7: 1}, "The name of a setting is not a text: 7"),
         ({"width": math.nan}, "finite"),
         ({"width": [1, -math.inf]}, "finite"),
-        ({"width": object()}, "finite number, text or list"),
+        ({"width": object()}, "width=<object object at .*> is not a finite number, a text or a list of them"),
     ],
 )
 def test_unknown_settings_are_refused(make, settings, words):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -174,14 +175,35 @@ def test_expectations_are_compared_with_the_mean_over_seeds(suite_of, host):
         )
         for cell, auc in zip(plan_suite(host, on_cpu(suite)).cells, (0.95, 0.93, 0.5, 0.5), strict=True)
     ]
-    [sentence] = compare_expected(host, suite, results)
-    assert "macro AUC 0.9400, mean of 2; 0.9000 within 0.05 is expected: as expected" in sentence
-    [sentence] = compare_expected(host, suite, results[:1])
-    assert sentence.endswith("as expected")
+    [found] = compare_expected(host, suite, results)
+    assert "macro AUC 0.9400, mean of 2; 0.9000 within 0.05 is expected: as expected" in found.sentence
+    assert found.holds
+    [found] = compare_expected(host, suite, results[:1])
+    assert found.holds
     results[1] = replace(results[1], test=replace(results[1].test, auc={"x": 1.0, "y": 1.0, "macro": 0.97}))
-    assert compare_expected(host, suite, results)[0].endswith("NOT as expected")
+    [found] = compare_expected(host, suite, results)
+    assert not found.holds
+    assert found.sentence.endswith("NOT as expected")
     assert compare_expected(host, changed(suite, budgets=["laptop"]), results) == []
     assert compare_expected(host, changed(suite, seeds=[0]), results)
+
+
+def test_expectations_that_are_not_compared_are_noted(suite_of, host):
+    notes = []
+    plan_suite(host, on_cpu(suite_of()), note=notes.append)
+    assert [note for note in notes if "absent" in note] == [
+        "the expected score of absent on stripes is left out: Unknown model 'absent'."
+    ]
+    assert "several" not in "".join(notes)
+    text = TEXT.replace("[settings]", "[[settings]]") + "\n[[settings]]\ntrain_images = 100\n"
+    plan_suite(host, on_cpu(suite_of(text)), note=notes.append)
+    assert "the expected scores are not compared: the suite has several settings or budgets" in notes
+
+
+@pytest.mark.parametrize(("key", "value"), [("auc", 1.5), ("auc", -0.1), ("within", -1), ("minutes", -2)])
+def test_impossible_expectations_are_refused(suite_of, key, value):
+    with pytest.raises(UsageError, match=rf"suite.toml, line \d+, key '{key}': {value}"):
+        suite_of(re.sub(rf"^{key} = .*", f"{key} = {value}", TEXT, count=1, flags=re.M))
 
 
 def test_the_command_combines_a_suite_with_options(tmp_path, monkeypatch, capsys):

@@ -7,7 +7,6 @@ import pytest
 import reportdata
 from msgspec.structs import replace
 
-from zoo.errors import DataError
 from zoo.report import plots
 from zoo.report.plots import draw_all
 from zoo.results.store import PREDICTIONS
@@ -28,7 +27,8 @@ def contents(paths):
 def test_pictures_are_complete_pngs(results, tmp_path):
     from matplotlib import pyplot
 
-    paths = draw_all([*results, bad("no such luck")], tmp_path / "figures")
+    paths, left_out = draw_all([*results, bad("no such luck")], tmp_path / "figures")
+    assert left_out == []
     assert [path.name.split("-")[0] for path in paths] == ["roc", "images"]
     assert sorted((tmp_path / "figures").iterdir()) == sorted(paths)
     for path in paths:
@@ -42,14 +42,14 @@ def test_pictures_are_complete_pngs(results, tmp_path):
 @pytest.mark.slow
 def test_pictures_are_redrawn_only_on_request(results, tmp_path, monkeypatch):
     folder = tmp_path / "figures"
-    first = draw_all(results, folder)
+    first, _ = draw_all(results, folder)
     before = contents(first)
     with monkeypatch.context() as patch:
         patch.setattr(plots, "_pyplot", lambda: pytest.fail("drawn again"))
-        assert draw_all(results, folder, again=False) == first
+        assert draw_all(results, folder, again=False) == (first, [])
     assert contents(first) == before
     first[1].unlink()
-    assert draw_all(results, folder, again=False) == first
+    assert draw_all(results, folder, again=False) == (first, [])
     assert contents(first[:1]) == contents([first[0]])
     assert first[0].stat().st_mtime_ns == before[first[0]]
     draw_all(results, folder)
@@ -59,25 +59,33 @@ def test_pictures_are_redrawn_only_on_request(results, tmp_path, monkeypatch):
 def test_other_runs_make_other_pictures(results, tmp_path, monkeypatch):
     monkeypatch.setattr(plots, "draw_roc", lambda results, path, tasks: path.write_text(str(len(results))))
     monkeypatch.setattr(plots, "draw_examples", lambda run_dir, path, title: path.write_text(title))
-    both = draw_all(results, tmp_path)
-    one = draw_all(results[:1], tmp_path)
+    (both, _), (one, _) = draw_all(results, tmp_path), draw_all(results[:1], tmp_path)
     assert not set(both) & set(one)
-    assert draw_all(results[::-1], tmp_path) == both
+    assert draw_all(results[::-1], tmp_path) == (both, [])
     other = stored(tmp_path / "store", good(0.7, data="toyzoo/dots"))
-    assert len(draw_all([*results, other], tmp_path)) == 4
+    assert len(draw_all([*results, other], tmp_path)[0]) == 4
     assert (both[0].read_text(), one[0].read_text()) == ("2", "1")
 
 
 def test_without_successful_runs_nothing_is_drawn(tmp_path):
-    assert draw_all([bad("no such luck")], tmp_path / "figures") == []
+    assert draw_all([bad("no such luck")], tmp_path / "figures") == ([], [])
     assert not (tmp_path / "figures").exists()
 
 
-def test_missing_predictions_are_reported(results, tmp_path):
+def test_a_run_with_damaged_files_is_left_out_of_the_pictures_and_named(results, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "draw_roc", lambda results, path, tasks: (drawn.extend(results), path.touch()))
+    monkeypatch.setattr(plots, "draw_examples", lambda result, path, title: path.touch())
     (results[0].run_dir / PREDICTIONS).unlink()
-    with pytest.raises(DataError, match=f"{PREDICTIONS} is gone"):
-        draw_all(results, tmp_path / "figures")
-    assert list((tmp_path / "figures").iterdir()) == []
+    paths, [sentence] = draw_all(results, tmp_path / "figures")
+    assert [path.name.split("-")[0] for path in paths] == ["roc", "images"]
+    assert drawn == results[1:]
+    assert sentence.startswith(f"{results[0].run_id} is left out of the pictures: ")
+    assert f"{PREDICTIONS} is gone" in sentence
+    (results[1].run_dir / PREDICTIONS).unlink()
+    (tmp_path / "figures" / paths[0].name).unlink()
+    again, left_out = draw_all(results, tmp_path / "figures")
+    assert (again, len(left_out)) == (paths[1:], 2)  # the examples are there
 
 
 def test_texts_are_drawn_as_they_are(results, tmp_path):

@@ -17,7 +17,7 @@ from zoo.cli.detach import say_ready
 from zoo.cli.options import PATH, options_of, read_seeds, value_of
 from zoo.cli.plan import print_plan
 from zoo.devices import note_on_auto, note_on_precision, resolve_device
-from zoo.errors import UsageError
+from zoo.errors import DataError, UsageError
 from zoo.isolation import printing_to_stderr
 from zoo.paths import user_path
 from zoo.plan.overrides import parse_settings
@@ -155,14 +155,16 @@ def bench(
     if fresh_test is not None:
         found, unscored = _add_fresh_tests(host, found, seed=fresh_test, device=resolve_device(where.device))
     _finish(host, found, store, as_json=as_json, ran=where.force or stored < len(cells))
+    unexpected = False
     if suite is not None:
-        for sentence in compare_expected(host, suite, found):
-            echo(sentence, err=True)
+        for comparison in compare_expected(host, suite, found):
+            echo(comparison.sentence, err=True)
+            unexpected |= not comparison.holds
     for problem in plan.problems:
         echo(f"not run: {problem}", err=True)
     for problem in unscored:
         echo(problem, err=True)
-    if plan.problems or unscored or any(result.status != "ok" for result in found):
+    if plan.problems or unscored or unexpected or any(result.status != "ok" for result in found):
         ctx.exit(1)
 
 
@@ -214,5 +216,11 @@ def _finish(host: Host, found: list[RunResult], store: Path, *, as_json: bool, r
         if (log := first.run_dir / LOG).is_file():
             whose = "Its log" if len(group) == 1 else f"Log of the first of {counted(len(group), 'cell')}"
             echo(f"{whose}, with the traceback of an error of a plugin: {log}", err=True)
-    for path in draw_all(found, store / "figures", again=ran, tasks=tasks_by_name(host)):
+    try:
+        paths, left_out = draw_all(found, store / "figures", again=ran, tasks=tasks_by_name(host))
+    except DataError as error:  # the results are there, as in a store that is read only
+        paths, left_out = [], [f"no picture was drawn: {error.args[0]}"]
+    for path in paths:
         echo(f"picture: {path}", err=True)
+    for sentence in left_out:
+        echo(f"note: {sentence}", err=True)

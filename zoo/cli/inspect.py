@@ -15,6 +15,7 @@ from zoo.environment import describe
 from zoo.errors import MissingError, UsageError, closest
 from zoo.escaping import visible
 from zoo.paths import cache_dir
+from zoo.registry import require
 from zoo.schema import plain
 
 if TYPE_CHECKING:
@@ -87,6 +88,10 @@ def show(ctx: click.Context, name: str, store: Path, as_json: bool) -> None:
             out.print(table)
             table = _table()
     out.print(table)
+    try:
+        require(f"{spec.kind} {spec.id}", spec.requires)
+    except MissingError as error:
+        echo(f"note: {error.args[0]} {error.hint}", err=True)
 
 
 def _table() -> Table:
@@ -104,7 +109,7 @@ def _find_any(host: Host, name: str, *, store: Path) -> Spec:
 
     Raises:
         UsageError: The name is unknown, or means weights.
-        MissingError: The named spec lacks a dependency, or its plugin is absent.
+        MissingError: The plugin is absent.
     """
     from zoo import registry
 
@@ -112,7 +117,7 @@ def _find_any(host: Host, name: str, *, store: Path) -> Spec:
     known: dict[str, UsageError | MissingError] = {}  # name of something -> error of its kind
     for kind in filter(host.specs_of, COLLECTED.values()):
         try:
-            return registry.find(host, kind, name)
+            return registry.find(host, kind, name, usable=False)
         except (UsageError, MissingError) as error:
             errors.append(error)
             for spec in host.specs_of(kind):

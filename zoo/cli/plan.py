@@ -41,7 +41,7 @@ def print_plan(
     from zoo.results.store import done
 
     budgets = ", ".join(dict.fromkeys(cell.budget for cell in cells))
-    there = set() if force else {cell.run_id for cell in cells if done(store, cell) is not None}
+    there = {} if force else {cell.run_id: result for cell in cells if (result := done(store, cell)) is not None}
     stored = sum(cell.run_id in there for cell in cells)
     out = console(stderr=True)
     first = cells[0]
@@ -63,6 +63,9 @@ def print_plan(
         line = f"  {cell.model} on {cell.data}, seed {cell.seed}{variant(cell, cells)}{role}"
         state = styled("  stored" if cell.run_id in there else "", "green")
         out.print("  ", styled(cell.run_id, "dim"), line, state, sep="")  # a narrow terminal folds no run id
+    kept = [cell for cell in cells if cell.search and cell.run_id in there and there[cell.run_id].cell.search is None]
+    if kept:
+        out.print(f"{counted(len(kept), 'stored run')} made without a search: the results go on to state none")
     if minutes and (left := sum(minutes.get(cell.run_id, 0.0) for cell in cells if cell.run_id not in there)):
         out.print(f"about {counted(round(left), 'minute')} for the cells with a stated time")
     if first.budget == "smoke" or any(cell.recipe.simulator is not None for cell in cells):

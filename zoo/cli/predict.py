@@ -118,7 +118,7 @@ def predict(
         write_population,
     )
     from zoo.inference.prepare import Preparation
-    from zoo.inference.read import expand, require_files
+    from zoo.inference.read import each_once, expand, require_files
     from zoo.models.load import load_weights
     from zoo.models.trained import AVERAGES
 
@@ -128,8 +128,10 @@ def predict(
     paths = require_files(expand(files, stdin=sys.stdin), files)
     with printing_to_stderr():
         trained = load_weights(host, path)
+    repeated: list[Path] = []
     if population is not None:
         check_population(trained.about.targets, population, average=average)
+        paths = each_once(paths, repeated.append)
     echo(_weights_in_words(host, trained.about, detects=bool(trained.detector)), err=True)
     joined: list[NDArray[np.float32]] = []
     unusual = 0
@@ -173,6 +175,8 @@ def predict(
         echo(f"warning: {line}", err=True)
     for line in summary.notes():
         echo(f"note: {line}", err=True)
+    if repeated:
+        echo(f"note: {counted(len(repeated), 'file')} named more than once: each lens counts once", err=True)
     if population is not None and joined:
         targets = trained.about.targets
         posteriors = infer(targets, np.stack(joined))

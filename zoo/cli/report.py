@@ -83,7 +83,7 @@ def report(
     found, rest = scan(store)
     datasets, twins = with_declared(datasets_by_id(host_of(ctx)), found), twins_by_id(host_of(ctx))
     _name(rest)
-    if not found and not as_json:
+    if not found and not (as_json and store.is_dir()):
         raise UsageError(
             f"No results were found in {store}.",
             hint="Make some: zoo bench --model p4m --data modelB --budget smoke",
@@ -123,8 +123,11 @@ def report(
     if figures is not None:
         from zoo.report.plots import draw_all
 
-        for path in draw_all(found, figures, tasks=tasks_by_name(host_of(ctx))):
+        paths, left_out = draw_all(found, figures, tasks=tasks_by_name(host_of(ctx)))
+        for path in paths:
             echo(f"wrote {path}", err=True)
+        for sentence in left_out:
+            echo(f"note: {sentence}", err=True)
     if bundle is not None:
         from zoo.report.bundle import write_bundle
 

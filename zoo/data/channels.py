@@ -129,6 +129,8 @@ def read_channels(host: Host, value: Any) -> dict[str, str]:
     if names[:1] != [IMAGE]:
         near = nearest(names[0], [IMAGE]) if names else ""
         raise UsageError(f"channels={value!r} must begin with '{IMAGE}', the image itself.{near}", hint=_known(host))
+    if len(set(names)) < len(names):
+        raise UsageError(f"channels={value!r} names a channel twice.")
     specs = [registry.find(host, ChannelSpec, name) for name in names[1:]]
     found = {
         spec.id: " ".join([str(spec.version), *map(" ".join, provenance.image_code(host, spec.id).items())])

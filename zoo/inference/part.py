@@ -83,7 +83,7 @@ def choose(names: Mapping[str, str], chosen: str, what: str) -> str:
             if describes_image(name):
                 images = ", ".join(other for other, its in names.items() if not describes_image(its))
                 raise UsageError(
-                    f"FILE[{chosen}]: by its name, the {what} {name} is not an image of the sky.",
+                    f"by its name, the {what} {name} is not an image of the sky.",
                     hint=f"Images in the file: {images or 'none'}. An image of such a name: save it as a .npy file",
                 )
             return label

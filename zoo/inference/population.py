@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from zoo.errors import UsageError
 from zoo.models.target import Target
-from zoo.paths import write_text, written_whole
+from zoo.paths import make_dir, write_text, written_whole
 from zoo.plurals import counted
 from zoo.schema import Record, json_text, plain
 from zoo.scores.distributions import form_of
@@ -60,8 +60,9 @@ def check_population(targets: Sequence[Target], path: Path, *, average: str) -> 
     Raises:
         UsageError: They estimate no truth or state no response, answers are averaged, or the name of the file ends
             otherwise.
+        DataError: The file's folder cannot be created or written to.
     """
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"--population {path} does not end with {' or '.join(SUFFIXES)}.")
     if not targets:
         raise UsageError(
@@ -75,6 +76,7 @@ def check_population(targets: Sequence[Target], path: Path, *, average: str) -> 
         )
     if not all(target.mean_copies for target in targets):
         raise UsageError("These weights do not state how they answer images of known truth.", hint="Train again.")
+    make_dir(path.parent)  # before hours of predictions
 
 
 def infer(targets: Sequence[Target], answers: NDArray[Any]) -> dict[str, PopulationPosterior]:
@@ -154,7 +156,7 @@ def write_population(
     path: Path, targets: Sequence[Target], posteriors: Mapping[str, PopulationPosterior], *, unusual: int = 0
 ) -> None:
     """Write the posteriors as JSON, or draw them as PNG, by the end of the file's name."""
-    if path.suffix == ".png":
+    if path.suffix.lower() == ".png":
         draw_population(path, posteriors)
     else:
         content = plain(summaries(targets, posteriors, unusual=unusual))

@@ -119,7 +119,9 @@ def _skipped(name: str, error: Exception) -> Skipped:
         MissingError: A library is not installed, which concerns more than this file.
         UsageError: What was asked for is not an image.
     """
-    if isinstance(error, MissingError | UsageError):
+    if isinstance(error, UsageError):
+        raise UsageError(f"{name}: {error.args[0]}", hint=error.hint) from error
+    if isinstance(error, MissingError):
         raise error
     if isinstance(error, Unreadable):
         return Skipped(name=name, reason=str(error))
@@ -206,6 +208,20 @@ def require_files(paths: Iterator[Path | Skipped], names: Iterable[str]) -> Iter
     """
     first = next(paths, None)
     if first is None:
-        raise UsageError(f"No image files found in {', '.join(names)}.", hint=f"Files: {', '.join(READERS)}")
+        where = f"found in {', '.join(names)}" if (names := list(names)) else "were given"
+        raise UsageError(f"No image files {where}.", hint=f"Files: {', '.join(READERS)}")
     yield first
     yield from paths
+
+
+def each_once(paths: Iterable[Path | Skipped], repeated: Callable[[Path], object]) -> Iterator[Path | Skipped]:
+    """Yield each file once, by whichever path it is named; call `repeated` with every further path of it."""
+    seen: set[str] = set()
+    for path in paths:
+        if isinstance(path, Skipped):
+            yield path
+        elif (real := os.path.realpath(path)) not in seen:
+            seen.add(real)
+            yield path
+        else:
+            repeated(path)

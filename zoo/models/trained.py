@@ -134,6 +134,8 @@ class TrainedClassifier(Classifier):
             raise UsageError(f"batch_size={batch_size!r} must be a whole number, 1 or more.")
         if average not in AVERAGES:
             raise UsageError(f"average '{average}' is not one of {', '.join(AVERAGES)}.{nearest(average, AVERAGES)}")
+        if images.is_complex() if isinstance(images, Tensor) else np.iscomplexobj(images):
+            raise DataError("The images hold complex numbers.")
         with np.errstate(over="ignore"):  # what becomes infinite is refused below
             array = images if isinstance(images, Tensor) else np.array(images, dtype=np.float32)  # of any byte order
         batch = torch.as_tensor(array).float()

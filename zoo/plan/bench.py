@@ -10,15 +10,17 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo import registry
 from zoo.errors import UsageError
 from zoo.paths import user_path
 from zoo.plan.baselines import with_baselines
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request, is_place
-from zoo.plan.study import Best, read_best, request_of
+from zoo.plan.study import Best, overridden, read_best, request_of
 from zoo.plan.suite import plan_suite
 from zoo.plan.suite_file import Suite, changed, read_suite
 from zoo.results.cell import Cell
+from zoo.specs import ModelSpec
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -78,10 +80,29 @@ def plan_bench(
         return Plan(cells=planned.cells, problems=planned.problems, minutes=planned.minutes, suite=read)
     if study is not None:
         best = read_best(user_path(request.store), study)
+        if "models" in given:
+            _require_its_model(host, best, request.models)
+        own = overridden(best, request)
+        if own:
+            note(
+                f"the search of {study} is not recorded with these runs, since {', '.join(own)} "
+                f"{'differs' if len(own) == 1 else 'differ'} from what it found"
+            )
         request = request_of(best, request, given=given)
-        cells = [replace(cell, search=best.search) for cell in make_plan(host, request, note=note)]
+        search = None if own else best.search
+        cells = [replace(cell, search=search) for cell in make_plan(host, request, note=note)]
         return Plan(cells=with_baselines(host, request, cells, note=note), best=best)
     return Plan(cells=with_baselines(host, request, make_plan(host, request, note=note), note=note))
+
+
+def _require_its_model(host: Host, best: Best, names: Sequence[str]) -> None:
+    """Refuse other models than the one that a study has searched: its settings are not those of another network."""
+    [searched] = registry.match(host, ModelSpec, best.request.models)
+    if others := [spec.id for spec in registry.match(host, ModelSpec, names) if spec.id != searched.id]:
+        raise UsageError(
+            f"The study {best.study} searched settings of {searched.id}, not of {', '.join(others)}.",
+            hint=f"Search them: zoo tune --model {others[0]} --data {best.request.data[0]}",
+        )
 
 
 def _once(note: Callable[[str], None]) -> Callable[[str], None]:

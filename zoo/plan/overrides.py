@@ -147,12 +147,13 @@ def check_plain(settings: Mapping[str, Any]) -> None:
     Raises:
         UsageError: A name is not a text, or a value is not a finite number, text or list of them.
     """
-    try:
-        canonical_json(dict(settings))
-        if not all(isinstance(name, str) for name in settings):
-            raise TypeError("a name is not a text")
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"A setting is not a finite number, text or list of them: {error}.") from error
+    for name, value in settings.items():
+        if not isinstance(name, str):
+            raise UsageError(f"The name of a setting is not a text: {name!r}.")
+        try:
+            canonical_json(value)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"{name}={value!r:.60} is not a finite number, a text or a list of them.") from error
 
 
 def of_training_images(settings: Mapping[str, Any]) -> list[str]:

@@ -105,6 +105,11 @@ def study_folder(store: Path, name: str) -> Path:
 
 def unknown_study(store: Path, name: str) -> UsageError:
     """Return the error that names the nearest study of a store."""
+    if os.path.isdir(store / STUDIES / name):
+        return UsageError(
+            f"The folder {store / STUDIES / name} is not that of a study: a file of it is missing.",
+            hint="Remove it, or choose another name",
+        )
     known = sorted(path.name for path in (store / STUDIES).glob("*") if path.is_dir())
     there = f"it has {', '.join(known[:5])}{' and more' if len(known) > 5 else ''}" if known else "it has none"
     return UsageError(
@@ -157,7 +162,20 @@ def request_of(best: Best, request: Request, *, given: Collection[str]) -> Reque
     """
     found = best.request
     values: dict[str, Any] = {name: getattr(found, name) for name in ("models", "data", *SHARED) if name != "settings"}
-    overridden = {name.removeprefix("model.") for name in request.settings}
-    settings = {name: value for name, value in found.settings.items() if name.removeprefix("model.") not in overridden}
+    given_too = {_bare(name) for name in request.settings}
+    settings = {name: value for name, value in found.settings.items() if _bare(name) not in given_too}
     values = {name: value for name, value in values.items() if name not in given}
     return replace(request, **values, settings={**settings, **request.settings})
+
+
+def overridden(best: Best, request: Request) -> list[str]:
+    """Return the settings of the best trial that a request gives other values."""
+    found = {_bare(name): value for name, value in best.request.settings.items()}
+    return sorted(
+        name for name, value in request.settings.items() if _bare(name) in found and found[_bare(name)] != value
+    )
+
+
+def _bare(name: str) -> str:
+    """Return the name of a setting; "model.NAME" is a long form of "NAME"."""
+    return name.removeprefix("model.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo import registry
 from zoo.errors import MissingError, UsageError, ZooError
@@ -71,7 +71,9 @@ def plan_suite(
                 raise type(error)(f"{suite.path}: {error.args[0]}", hint=error.hint) from error
             cells |= {cell.run_id: cell for cell in planned}
     minutes: dict[str, float] = {}
-    for model, dataset, entry in _expectations(host, suite):
+    if suite.expected and _several(suite):
+        note("the expected scores are not compared: the suite has several settings or budgets")
+    for model, dataset, entry in _expectations(host, suite, note=note):
         minutes |= {
             run_id: entry.minutes
             for run_id, cell in cells.items()
@@ -112,37 +114,52 @@ def _settings_of(host: Host, suite: Suite, models: Sequence[str], settings: Mapp
     return kept
 
 
-def _expectations(host: Host, suite: Suite) -> Iterable[tuple[str, str, Expected]]:
-    """Yield the ids of model and data set with what is expected, where they are installed."""
+def _expectations(
+    host: Host, suite: Suite, *, note: Callable[[str], None] = lambda sentence: None
+) -> Iterable[tuple[str, str, Expected]]:
+    """Yield the ids of model and data set with what is expected, where they are installed; note the others."""
     for entry in suite.expected:
         try:
             model, dataset = registry.find(host, ModelSpec, entry.model), registry.find(host, DatasetSpec, entry.data)
-        except ZooError:
+        except (UsageError, MissingError) as error:
+            note(f"the expected score of {entry.model} on {entry.data} is left out: {error.args[0]}")
             continue
         yield model.id, dataset.id, entry
 
 
-def compare_expected(host: Host, suite: Suite, results: Iterable[RunResult]) -> list[str]:
-    """Return a sentence for each expectation that these results concern.
+class Comparison(NamedTuple):
+    """A score beside the one that a suite expects: a sentence, and whether it is as expected."""
+
+    sentence: str
+    holds: bool
+
+
+def compare_expected(host: Host, suite: Suite, results: Iterable[RunResult]) -> list[Comparison]:
+    """Compare each expectation that these results concern.
 
     Args:
         host: The plugins.
         suite: Nothing is expected of one with several budgets or settings, which are several problems.
         results: Results of its cells.
     """
-    if len(suite.variants) > 1 or len(suite.budgets) > 1:
+    if _several(suite):
         return []
     good = [result for result in results if result.status == "ok"]
-    sentences = []
+    found = []
     for model, dataset, entry in _expectations(host, suite):
         areas = [
             result.test.headline.value for result in good if (result.cell.model, result.cell.data) == (model, dataset)
         ]
         if areas:
             mean, label = sum(areas) / len(areas), good[0].test.headline.label
-            verdict = "as expected" if abs(mean - entry.auc) <= entry.within else "NOT as expected"
-            sentences.append(
+            holds = abs(mean - entry.auc) <= entry.within
+            sentence = (
                 f"{model} on {dataset}: {label} {mean:.4f}, mean of {len(areas)}; {entry.auc:.4f} within "
-                f"{entry.within:g} is expected: {verdict}"
+                f"{entry.within:g} is expected: {'as expected' if holds else 'NOT as expected'}"
             )
-    return sentences
+            found.append(Comparison(sentence, holds))
+    return found
+
+
+def _several(suite: Suite) -> bool:
+    return len(suite.variants) > 1 or len(suite.budgets) > 1

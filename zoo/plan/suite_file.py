@@ -24,9 +24,10 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import msgspec
+from msgspec import Meta
 
 from zoo.errors import UsageError, nearest
 from zoo.paths import regular_file
@@ -46,9 +47,9 @@ class Expected(Record, frozen=True):
 
     model: str
     data: str
-    auc: float
-    within: float
-    minutes: float = 0.0
+    auc: Annotated[float, Meta(ge=0, le=1)]
+    within: Annotated[float, Meta(ge=0)]
+    minutes: Annotated[float, Meta(ge=0)] = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -157,10 +157,12 @@ def draw_images(
     return _save(figure, path, pyplot_close)
 
 
-def draw_all(results: Sequence[RunResult], folder: Path, *, again: bool = True, tasks: Tasks = CORE) -> list[Path]:
+def draw_all(
+    results: Sequence[RunResult], folder: Path, *, again: bool = True, tasks: Tasks = CORE
+) -> tuple[list[Path], list[str]]:
     """Draw the ROC curves and examples of every table of these results.
 
-    The names of the files hold a hash of the runs that they show.
+    The names of the files hold a hash of the runs of the table.
 
     Args:
         results: Results of any kind; failed ones are left out.
@@ -169,13 +171,17 @@ def draw_all(results: Sequence[RunResult], folder: Path, *, again: bool = True, 
         tasks: Tasks that are installed.
 
     Returns:
-        The paths of all pictures.
+        The paths of all pictures, and a sentence for each run that is left out, since its files are damaged.
+
+    Raises:
+        DataError: A picture cannot be written.
     """
     groups: dict[str, list[Finished]] = {}
     for result in results:
         if result.status == "ok":
             groups.setdefault(problem_key(result.cell), []).append(result)
-    paths = []
+    paths: list[Path] = []
+    damaged: dict[str, str] = {}
     for group in groups.values():
         dataset, budget = group[0].cell.data, group[0].cell.budget
         make_dir(folder)
@@ -185,13 +191,25 @@ def draw_all(results: Sequence[RunResult], folder: Path, *, again: bool = True, 
         roc, images = folder / f"roc-{stem}", folder / f"images-{stem}"
         with contextlib.suppress(MissingError):  # the plugin of the task is absent
             if task_of_result(ranked[0], tasks=tasks).draws_rocs:
-                if again or not roc.exists():
-                    draw_roc(ranked, roc, tasks=tasks)
-                paths.append(roc)
-        if again or not images.exists():
-            draw_examples(ranked[0], images, title=f"{dataset}, budget {budget}")
-        paths.append(images)
-    return paths
+                if (again or not roc.exists()) and (whole := _readable(ranked, PREDICTIONS, damaged)):
+                    draw_roc(whole, roc, tasks=tasks)
+                paths += [roc] if roc.exists() else []
+        if (again or not images.exists()) and (whole := _readable(ranked, EXAMPLES, damaged)):
+            draw_examples(whole[0], images, title=f"{dataset}, budget {budget}")
+        paths += [images] if images.exists() else []
+    return paths, [f"{run_id} is left out of the pictures: {cause}" for run_id, cause in damaged.items()]
+
+
+def _readable(results: Sequence[Finished], name: str, damaged: dict[str, str]) -> list[Finished]:
+    """Return the results whose file of this name can be read; add the causes of the others by run id."""
+    good = []
+    for result in results:
+        try:
+            read_file(result, name)
+            good.append(result)
+        except DataError as error:
+            damaged[result.run_id] = str(error)
+    return good
 
 
 def _pyplot() -> tuple[Any, Any]:

@@ -187,6 +187,7 @@ def tune(*words, model="tunetoy/eye", study="s"):
         (tune("--workers", "0"), ["--workers 0 must be a whole number from 1"]),
         (tune("--prune-after", "-1"), ["--prune-after -1"]),
         (tune(study="../s"), ["The study's name '../s'"]),
+        (tune("--search", ""), ["--search names nothing"]),
         (("tune", "--show", "nothing"), ["Study 'nothing' was not found in the store results; it has none."]),
         (("bench", "--from-study", "nothing"), ["Study 'nothing' was not found", "zoo tune --model p4m"]),
         (("bench", "--from-study", "a/b"), ["The study's name 'a/b'"]),
@@ -207,6 +208,7 @@ def test_unknown_studies_and_studies_without_a_result_are_refused(fail, tmp_path
     assert "The study 'digits' has no successful trial yet." in fail(
         "bench", "--from-study", "digits", "--store", str(store)
     )
+    assert "is not that of a study: a file of it is missing" in fail("tune", "--show", "digits", "--store", str(store))
     for content, words in (("{", "Cannot read"), ('{"schema": 9}', "of schema 9"), ('{"schema": 1}', "Cannot read")):
         (store / "studies" / "digits" / "best.json").write_text(content)
         assert words in fail("bench", "--from-study", "digits", "--store", str(store), code=1)

@@ -107,6 +107,15 @@ def test_a_trial_is_the_training_of_a_benchmark_and_the_best_is_benchmarked_afre
     changed = CliRunner().invoke(cli, [*arguments, "--data", "toyzoo/two", "--set", "model.widths=[3]"], obj=host)
     other = Cell.from_json(json.loads(changed.stdout)[0])
     assert (other.data, other.hparams["widths"], other.training["lr"]) == ("toyzoo/two", [3], cell.training["lr"])
+    # What it found was replaced, so the row does not state its trials; the same value, or other data, is no change.
+    assert other.search is None
+    assert "the search of s is not recorded with these runs, since model.widths differs" in changed.stderr
+    same = ["--data", "toyzoo/two", "--set", f"lr={cell.training['lr']}"]
+    same = CliRunner().invoke(cli, [*arguments, *same], obj=host)
+    assert Cell.from_json(json.loads(same.stdout)[0]).search == Search(study="s", trials=3)
+    refused = CliRunner().invoke(cli, [*arguments, "--model", "tunetoy/plain"], obj=host)
+    assert isinstance(refused.exception, UsageError)
+    assert "The study s searched settings of" in str(refused.exception)
 
 
 def test_a_killed_study_resumes_to_the_same_result(start, host, start_worker):

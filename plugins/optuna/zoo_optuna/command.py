@@ -115,6 +115,8 @@ def tune(
     settings = parse_settings(list(values["settings"]))
     request: Request = value_of(Request, {**values, "models": [model], "data": [data], "settings": settings})
     names = [name.strip() for name in (searched or "").split(",") if name.strip()]
+    if searched is not None and not names:
+        raise UsageError("--search names nothing.", hint="Leave it out to search everything that the network offers")
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
         definition, folder = make_study(host, request, name=study, searched=names, prune_after=prune_after)
     print_plan(host, definition, folder)
