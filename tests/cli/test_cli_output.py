@@ -54,9 +54,9 @@ def test_json_is_all_that_stdout_holds(zoo, words):
 def test_an_empty_store_has_no_results_in_json_and_one_that_is_missing_is_an_error(zoo, tmp_path):
     (tmp_path / "empty").mkdir()
     assert json.loads(zoo("report", "--json", "--store", str(tmp_path / "empty"))[0]) == []
-    for store in ("missing", "file"):
-        (tmp_path / "file").touch()
-        assert "No results were found" in zoo("report", "--json", "--store", str(tmp_path / store), code=2)[1]
+    (tmp_path / "file").touch()
+    for name in ("missing", "file"):
+        assert "No results were found" in zoo("report", "--json", "--store", str(tmp_path / name), code=2)[1]
 
 
 def test_env_is_json_and_text(zoo):

@@ -182,8 +182,8 @@ def test_one_validation_image_cannot_choose_an_epoch(plan, run_in):
         ({"images": 0}, "images=0 must be"),
         ({"images": 10**12}, "images=1000000000000 must be"),
         ({"split": "tests"}, "Did you mean 'test'"),
-        ({"count": np.int64(9)}, "not a finite number, text or list"),
-        ({"count": float("nan")}, "not a finite number, text or list"),
+        ({"count": np.int64(9)}, "is not a finite number, a text or a list of them"),
+        ({"count": float("nan")}, "is not a finite number, a text or a list of them"),
     ],
 )
 def test_invalid_arguments_of_open_dataset_are_refused(host, options, said):
