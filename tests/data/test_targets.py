@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import toysky
 
-from zoo.data.targets import target_values, truth_names
+from zoo.data.targets import target_values, truth_names, turns
 from zoo.data.truth import truth_arrays
 from zoo.errors import UsageError
 from zoo.lensing.cosmology import einstein_radius
@@ -66,3 +66,13 @@ def test_masses_are_not_counted_without_redshifts(columns):
     parameters = {"colour": columns["parameters"]["colour"]}
     with pytest.raises(UsageError, match="No truth"):
         target_values(["substructure_count_above:1e8"], parameters=parameters, truth=columns["truth"])
+
+
+@pytest.mark.parametrize("name", ["source_x", "source.y", "halo_angle", "shear.gamma_1"])
+def test_what_turns_with_the_image_is_known_by_its_name(name):
+    assert turns(name)
+
+
+@pytest.mark.parametrize("name", ["einstein_radius", "index", "matrix"])
+def test_what_does_not_turn_is_known_by_its_name(name):
+    assert not turns(name)

@@ -195,6 +195,7 @@ def test_expectations_that_are_not_compared_are_noted(suite_of, host):
         "the expected score of absent on stripes is left out: Unknown model 'absent'."
     ]
     assert "several" not in "".join(notes)
+    assert changed(suite_of(), baselines=False).expected == suite_of().expected
     text = TEXT.replace("[settings]", "[[settings]]") + "\n[[settings]]\ntrain_images = 100\n"
     plan_suite(host, on_cpu(suite_of(text)), note=notes.append)
     assert "the expected scores are not compared: the suite has several settings or budgets" in notes

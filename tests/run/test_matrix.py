@@ -12,7 +12,7 @@ import filelock
 import pytest
 from storedata import content_of
 
-from zoo.errors import DataError, UsageError
+from zoo.errors import DataError, LauncherError, UsageError
 from zoo.host import load_plugins
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
@@ -20,6 +20,7 @@ from zoo.progress import Progress
 from zoo.results import store
 from zoo.run import matrix, queued
 from zoo.run.launch import Launch
+from zoo.run.launcher import JobState
 from zoo.run.matrix import run_matrix
 from zoo.run.where import Where
 from zoo.schema import plain
@@ -161,7 +162,49 @@ def test_force_runs_stored_cells_again(go, cells, tmp_path):
     results, engine = go(cells[:1], force=True)
     assert words_of(results[0]) == "new"
     assert engine.jobs[0].command[-1] == "--force"
-    assert engine.left_behind == []
+    assert len(engine.left_behind) == 1  # the process that begins the cell removes it
+
+
+def test_force_keeps_results_whose_cells_do_not_begin(go, cells, tmp_path):
+    for cell in cells:
+        store.prepare_run(tmp_path, cell)
+        write(tmp_path, cell, words="old")
+
+    class Silent(FakeLauncher):
+        def poll(self, handles):
+            raise LauncherError("No answer.")
+
+    results, _ = go(force=True, engine=Silent(tmp_path, cells))
+    assert [result.status for result in results] == ["failed"] * 3
+    assert [words_of(store.done(tmp_path, cell)) for cell in cells] == ["old"] * 3
+
+    def interrupt(states):
+        if [state.state for state in states].count("ended") == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go(force=True, watch=interrupt)
+    assert "old" in [words_of(store.done(tmp_path, cell)) for cell in cells[1:]]
+
+
+def test_a_second_attempt_of_a_forced_cell_goes_on_with_its_checkpoint(go, cells, tmp_path):
+    store.prepare_run(tmp_path, cells[0])
+    write(tmp_path, cells[0], words="old")
+
+    class Begins(FakeLauncher):
+        def submit(self, jobs):
+            handles = super().submit(jobs)
+            for job in jobs:
+                (job.run_dir / store.RESULT).unlink(missing_ok=True)
+            return handles
+
+        def poll(self, handles):
+            states = super().poll(handles)
+            preempted = JobState(kind="ended", reason="preempted")
+            return [preempted if state == "ended" and self.statuses else state for state in states]
+
+    _, engine = go(cells[:1], force=True, engine=Begins(tmp_path, cells, ["killed", "ok"]))
+    assert ["--force" in job.command for job in engine.jobs] == [True, False]
 
 
 def test_a_cell_named_twice_runs_once(go, cells):

@@ -69,6 +69,21 @@ def test_cells_that_need_several_gpus_get_them(job, tmp_path, monkeypatch):
     assert (state.kind, state.reason, state.detail) == ("ended", "failed", "The cell needs 5 GPUs; --gpus lists 4.")
 
 
+def test_a_cell_waits_until_as_many_gpus_as_it_needs_are_free(job, tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    launcher = LocalLauncher(gpu_ids="0,1,2,3")
+    handles = launcher.submit([job("a", gpus=2), job("b", gpus=2), job("c"), job("d", gpus=3), job("e")])
+    try:
+        assert kinds(launcher, handles) == ["running"] * 2 + ["waiting"] * 3
+        launcher.cancel([handles[0]])
+        assert kinds(launcher, handles) == ["ended", "running", "running", "waiting", "waiting"]
+        launcher.cancel([handles[1]])
+        assert kinds(launcher, handles)[2:] == ["running", "running", "waiting"]
+        assert [text.split()[0] for text in said(tmp_path, "bcd")] == ["[2,3]", "[0]", "[1,2,3]"]
+    finally:
+        launcher.cancel(handles)
+
+
 def test_more_jobs_than_gpus_share_them(job, tmp_path, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     launcher = LocalLauncher(jobs=4, gpu_ids="0,1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,8 @@ from zoo.errors import DataError, MissingError, UsageError
 from zoo.results.differences import compare_samples
 from zoo.results.samples import make_sample
 from zoo.results.tasks import stored_question
+from zoo.scores.distributions import form_of
+from zoo.scores.target_scores import TargetScores, draws
 from zoo.specs import DatasetSpec, ModelSpec
 from zoo.tasks.find import read_task, task_of_question
 from zoo.tasks.regress import Regress, RegressOption
@@ -206,3 +209,19 @@ def test_a_form_whose_library_is_absent_is_refused_with_the_command_that_install
         RegressOption.read("x,answer=flow")
     assert refusal.value.hint == 'Install it: pip install "lens-zoo[flow]"'
     assert RegressOption.read("x,answer=quantiles").answer == "quantiles"
+
+
+@pytest.mark.parametrize("different", [1, 2, 4])
+def test_a_truth_that_nearly_all_images_share_has_finite_scores(different):
+    """Draws without a different truth have no R²; where most are so, it has no interval."""
+    truth = np.full((3000, 1), 1e9)
+    truth[:different] += 1
+    answers = np.stack([truth[:, 0] + 0.1, np.zeros(3000)], 1)[:, None, :]
+    measures = TargetScores.of(form_of(2), answers, truth, name="").measures(draws(3000))
+    r2 = measures["r2"]
+    assert math.isfinite(r2.value)
+    assert r2.interval is None or (r2.interval[0] <= r2.value <= r2.interval[1] <= 1)
+    assert all(measure.interval is None or np.isfinite(measure.interval).all() for measure in measures.values())
+    alike = TargetScores.of(form_of(2), answers, np.full((3000, 1), 1e9), name="")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        assert "r2" not in alike.measures(draws(3000))

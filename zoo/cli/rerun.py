@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     shell_complete=COMPLETE["folder"],
 )
 @click.option(
-    "--tolerance", type=float, default=1e-3, show_default=True, help="Allow this difference of AUCs, accuracy and ECE."
+    "--tolerance", type=float, default=1e-3, show_default=True, help="Allow this difference of scores without a unit."
 )
 @DEVICE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

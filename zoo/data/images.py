@@ -146,7 +146,7 @@ def assign_splits(
     chosen = {split: pools[split][: sizes[split]] for split in SPLITS}
     for split, indices in chosen.items():
         if not len(indices):
-            names = " and ".join(sorted(set(image_set.split or ())))
+            names = " and ".join(sorted(set(marks.tolist()) - {""}))
             raise DataError(
                 f"The data set has no image for the split '{split}' ({counted(len(keys), 'image')} in all"
                 + (f", marked {names})." if names else ")."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Mapping
@@ -185,8 +186,11 @@ def of_other_size(
 def _entries(folder: Path, recipe: Recipe, split: str) -> dict[str, ShardEntry]:
     """Return what all parts state; of two parts that state one shard, the later counts."""
     found: dict[str, ShardEntry] = {}
-    paths = (folder / PARTS / split).glob(f"*/*/{PART}")
-    for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns):
+    times = {}
+    for path in (folder / PARTS / split).glob(f"*/*/{PART}"):
+        with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+            times[path] = path.stat().st_mtime_ns
+    for path in sorted(times, key=times.__getitem__):
         try:
             found |= read_part(path, recipe=recipe, split=split).shards
         except FileNotFoundError:  # removed meanwhile

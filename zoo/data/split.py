@@ -176,5 +176,5 @@ def from_shards(
         labels=columns.pop("label"),
         ids=[f"{name}-{i:07d}" for i in range(first, first + count)],
         parameters={key.removeprefix("parameter."): values for key, values in columns.items()},
-        truth=joined(known, count=count) if all(OFFSET in shard for shard in known) else {},
+        truth=joined(known, count=count) if all(OFFSET in one and set(one) == set(known[0]) for one in known) else {},
     )

@@ -35,7 +35,7 @@ def truth_names(parameters: Columns, truth: Columns) -> list[str]:
 def turns(name: str) -> bool:
     """Whether a truth changes when the image is turned, such as an angle or a position."""
     last = name.rpartition(".")[2]
-    return last in _TURNING or "angle" in last
+    return last in _TURNING or "angle" in last or last.endswith(("_x", "_y"))
 
 
 def target_values(names: Sequence[str], *, parameters: Columns, truth: Columns, data: str = "") -> NDArray[np.float64]:

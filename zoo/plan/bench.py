@@ -75,7 +75,10 @@ def plan_bench(
     if suite is not None:
         if request.images is not None:
             raise UsageError("A suite does not take --images.", hint="Its cells read the cache; see ZOO_CACHE.")
-        read = _override(read_suite(suite), request, given)
+        written = read_suite(suite)
+        read = _override(written, request, given)
+        if written.expected and not read.expected:
+            note("the expected scores are not compared: options of the command line change them")
         planned = plan_suite(host, read, note=note)
         return Plan(cells=planned.cells, problems=planned.problems, minutes=planned.minutes, suite=read)
     if study is not None:

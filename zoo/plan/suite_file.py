@@ -166,7 +166,7 @@ def changed(suite: Suite, **values: Any) -> Suite:
 
     Where this changes the scores, nothing is expected of it.
     """
-    harmless = {"models", "data", "seeds", "device", "images", "store"}
+    harmless = {"models", "data", "seeds", "baselines", "device", "images", "store"}
     expected = suite.expected if set(values) <= harmless else ()
     own = {name: value for name, value in values.items() if name in Suite.__dataclass_fields__}
     options = {name: value for name, value in values.items() if name not in own}

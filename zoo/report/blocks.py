@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from zoo.data.about import portable
 from zoo.errors import DataError
 from zoo.plurals import counted
 from zoo.report import charts
@@ -170,7 +171,8 @@ def _settings(result: Finished) -> dict[str, Any]:
     """Return everything that a plan may change of a run, by name."""
     cell = result.cell
     trained_on = {"trained on": cell.trained_on} if cell.phases else {}
-    return {**cell.hparams, **cell.training, **trained_on}
+    hparams = {name: portable(value, cell.content.get(name, "")) for name, value in cell.hparams.items()}
+    return {**hparams, **cell.training, **trained_on}
 
 
 def run_rows(variants: Sequence[Variant]) -> list[dict[str, Any]]:

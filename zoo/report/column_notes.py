@@ -44,11 +44,12 @@ def _fresh_notes(results: Sequence[Finished]) -> list[str]:
         "test - fresh: the difference, with its 95 % interval over both sets of images"
     ]
     notes += [
-        f"{result.cell.model}, seed {result.cell.seed}: {score} is {fresh.difference:.4f} higher on the benchmark's "
-        f"own test images than on fresh ones (95 % {fresh.interval[0]:+.4f} to {fresh.interval[1]:+.4f}): the network, "
-        "or the choice of it, may depend on the benchmark's test images"
+        f"{result.cell.model}, seed {result.cell.seed}: {score} is {abs(fresh.difference):.4f} "
+        f"{'higher' if result.test.headline.higher_is_better else 'lower'} on the benchmark's own test images than on "
+        f"fresh ones (95 % {fresh.interval[0]:+.4f} to {fresh.interval[1]:+.4f}): the network, or the choice of it, may "
+        "depend on the benchmark's test images"
         for result, fresh in tested
-        if fresh.interval[0] > 0
+        if (fresh.interval[0] > 0 if result.test.headline.higher_is_better else fresh.interval[1] < 0)
     ]
     return notes
 

@@ -143,6 +143,10 @@ def _labels(cell: Cell) -> tuple[str, ...]:
         counted(cell.sizes["train"], "image"),
         cell.task or "all classes",
         f"rule {cell.rule}",
+        f"{cell.sizes.get('val', 0):,} for validation",
+        f"{cell.sizes.get('test', 0):,} for testing",
+        f"simulator {cell.recipe.simulator}",
+        f"images of seed {cell.recipe.seed}",
     )
 
 

@@ -91,6 +91,7 @@ def _table(
     title = (
         f"{cell.data}{task} · budget {cell.budget} · {sizes['train']:,} training, {sizes['val']:,} "
         f"validation, {counted(sizes['test'], 'test image')} · rule {cell.rule} · {' and '.join(several)}"
+        + (f" · images of seed {cell.recipe.seed}" if cell.recipe.seed else "")
         + (f"\n{', '.join(shown)}" if shown else "")
     )
     # Beside the number that ranks the runs, with its interval.

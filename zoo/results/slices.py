@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -111,7 +110,7 @@ def slice_scores(
             edges = np.unique(np.quantile(values[inside], np.linspace(0, 1, SLICES + 1)))
             place = np.searchsorted(edges[1:-1], values[inside], side="right")
             bins = []
-            for index, (low, high) in enumerate(pairwise(edges.tolist())):
+            for index in range(len(edges) - 1):
                 within = inside[place == index]
                 if not len(within):
                     continue
@@ -131,8 +130,8 @@ def slice_scores(
                 if math.isfinite(area):
                     bins.append(
                         Bin(
-                            low=low,
-                            high=high,
+                            low=float(values[within].min()),
+                            high=float(values[within].max()),
                             middle=float(np.median(values[within])),
                             auc=area,
                             interval=area_interval(area, *variance, largest_effect=effect),

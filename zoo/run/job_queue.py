@@ -244,13 +244,21 @@ class Queue(Generic[R]):
         entry.handle = None
 
     def _given_up(self, entry: Entry[R], error: str) -> None:
-        """Go on without a launcher that does not answer: work under way is waited for, other work has failed."""
+        """Go on without a launcher that does not answer: work under way is waited for, other work has failed.
+
+        A job of a launcher that outlives this process may still wait: its file stays, for `zoo cancel` and the next
+        command, and no failure is stored.
+        """
+        waits = entry.handle is not None and self.launch.spec.outlives
         entry.handle = None
         if locked(entry.run_dir):
             entry.state = "elsewhere"
             return
-        entry.result = entry.work.result() or entry.work.failed(summary=error)
-        self._finish(entry)
+        entry.result = entry.work.result() or entry.work.failed(summary=error, keep=not waits)
+        if waits and not entry.work.has_ended():
+            entry.state = "ended"
+        else:
+            self._finish(entry)
 
     def _cancelled(self, entry: Entry[R]) -> None:
         if entry.handle is not None and (self.launch.spec.outlives or not entry.attached):

@@ -67,7 +67,7 @@ class LocalLauncher:
             if (code := running.process.poll()) is not None:
                 del self._running[handle]
                 self._ended[handle] = exit_state(code)
-        while self._waiting and len(self._running) < self._room(self._jobs[self._waiting[0]]):
+        while self._waiting and self._has_room(self._jobs[self._waiting[0]]):
             handle = self._waiting.pop(0)
             job = self._jobs[handle]
             try:
@@ -95,6 +95,13 @@ class LocalLauncher:
             process.wait()
         for handle in ours:
             self._ended.setdefault(handle, JobState(kind="ended", reason="cancelled"))
+
+    def _has_room(self, job: Job) -> bool:
+        """Whether a job may start beside those that run, which may need other numbers of GPUs."""
+        needed = max(1, job.resources.gpus)
+        if self._most or not self._gpus or needed > len(self._gpus):  # the last cannot start, and fails with a cause
+            return len(self._running) < self._room(job)
+        return sum(len(running.gpus) for running in self._running.values()) + needed <= len(self._gpus)
 
     def _room(self, job: Job) -> int:
         """Return the number of jobs like this one that run side by side."""

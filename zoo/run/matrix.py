@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -22,7 +22,7 @@ from zoo.run.launch import LOCAL, Launch
 from zoo.run.launcher import Job, Resources
 from zoo.run.queued import make_job, make_queue, wait_for
 from zoo.run.where import Where
-from zoo.run.work import CellWork
+from zoo.run.work import CellWork, mark_of
 from zoo.train.team import Team, check_batches, check_devices
 
 if TYPE_CHECKING:
@@ -107,7 +107,15 @@ def run_matrix(
     for note in (note_on_auto(where.device), note_on_precision(where.device, precisions)) if todo and not here else ():
         if note:
             logger.warning("%s", note)
-    works = {cell.run_id: CellWork(cell=cell, run_dir=store / cell.folder) for cell in cells}
+    folders = {cell.run_id: store / cell.folder for cell in cells}
+    works = {
+        cell.run_id: CellWork(
+            cell=cell,
+            run_dir=folders[cell.run_id],
+            replaces=mark_of(folders[cell.run_id]) if where.force else None,
+        )
+        for cell in cells
+    }
     entries: dict[str, Entry[RunResult]] = {
         run_id: Entry(work=work, result=stored.get(run_id)) for run_id, work in works.items()
     }
@@ -125,17 +133,19 @@ def run_matrix(
 
     def job_of(entry: Entry[RunResult]) -> Job:
         cell = works[entry.run_dir.name].cell
+        # A later attempt goes on with the checkpoint, unless the first one has not even begun.
+        anew = where.force and (entry.attempt <= 1 or mark_of(entry.run_dir) is not None)
         return _job(
             entry.run_dir,
             files=host.files,
-            where=manner,
+            where=replace(manner, force=anew),
             resources=resolved.resources(cell),
             label=entry.work.label,
         )
 
     queue = make_queue(resolved, [entries[cell.run_id] for cell in todo], job=job_of)
     for cell in todo:
-        result_store.prepare_run(store, cell, force=where.force)
+        result_store.prepare_run(store, cell)
     wait_for(queue, look=look, submitted=submitted)
     return _results(entries, cells)
 

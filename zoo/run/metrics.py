@@ -185,7 +185,8 @@ def _intervals(found: Values, drawn: Mapping[tuple[str, str], NDArray[np.float64
     """Return metric -> value -> 95 % interval over images."""
     intervals: dict[str, dict[str, Interval]] = {}
     for (metric, value), draws in drawn.items():
-        intervals.setdefault(metric, {})[value] = ends(found[metric][value], draws)
+        if (interval := ends(found[metric][value], draws)) is not None:
+            intervals.setdefault(metric, {})[value] = interval
     return intervals
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from zoo import registry
 from zoo.errors import Interrupted
-from zoo.processor import ALLOCATOR
+from zoo.processor import ALLOCATOR, gpu_names
 from zoo.progress import INTERVAL_VARIABLE, interval_beside
 from zoo.run.checked import CALL_SECONDS, CheckedLauncher
 from zoo.run.job_queue import Entry, Queue
@@ -51,7 +51,9 @@ def make_queue(launch: Resolved, entries: Sequence[Entry[R]], *, job: Callable[[
 
 def jobs_at_once(launch: Resolved, jobs: int) -> int:
     """Return how many of these jobs may run at the same time: on this machine, most of them wait for the others."""
-    return max(1, launch.options["jobs"]) if launch.spec.id == LOCAL else jobs
+    if launch.spec.id != LOCAL:
+        return jobs
+    return launch.options["jobs"] or max(1, len(gpu_names(launch.options["gpu_ids"])))
 
 
 def _with_interval(job: Callable[[Entry[R]], Job], entry: Entry[R], *, seconds: float) -> Job:

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from zoo.host import Host
 
 
+UNBOUNDED = ("log_loss", "mae", "rmse", "crps")
+"""Scores that may be of any size, or are in units of a truth."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
     """A stored run beside the same cell run again.
@@ -36,7 +40,7 @@ class Agreement:
     Args:
         cell: Cell of both runs.
         stored, again: Name -> score: "auc.macro", "accuracy", "log_loss" and so on.
-        largest: The largest difference of an AUC or the accuracy.
+        largest: The largest difference of a score without a unit: not of the log loss, and of errors in units of a truth.
         same_bits: Whether the test logits are equal bit by bit.
         changes: Differences between then and now: versions, device.
         run_dir: Folder of the new run.
@@ -89,7 +93,7 @@ def rerun(
         raise DataError(f"Run again, the cell {cell.run_id} ended as {again.status}: {again.error}")
     scores = [_compared(result.test) for result in (stored, again)]
     shared = [name for name in scores[0] if name in scores[1]]
-    bounded = [name for name in shared if name != "log_loss"]
+    bounded = [name for name in shared if name.partition(".")[0] not in UNBOUNDED]
     return Agreement(
         cell=cell,
         stored={name: scores[0][name] for name in shared},

@@ -253,8 +253,9 @@ def _store(
     started: float,
 ) -> Finished:
     """Write scores and predictions into the store, and return the result."""
-    run_dir = store.prepare_run(folder, cell, force=True)
     answers, labels = torch.from_numpy(predictions), torch.from_numpy(opened.asked)
+    test = task.score(answers, labels)  # before an earlier result is removed
+    run_dir = store.prepare_run(folder, cell, force=True)
     with store.claim(run_dir):
         write_predictions(run_dir / store.PREDICTIONS, {"test": (opened, answers, labels)})
         files = [store.PREDICTIONS]
@@ -268,7 +269,7 @@ def _store(
             cell=cell,
             run_dir=run_dir,
             classes=tuple(opened.classes),
-            test=task.score(answers, labels),
+            test=test,
             val=None,
             equivariance=None,
             cost=None,

@@ -56,6 +56,19 @@ class Work(Protocol[R_co]):
         ...
 
 
+Mark = tuple[int, int]
+"""Inode and time of change of a file, by which another file of its name is distinguished from it."""
+
+
+def mark_of(run_dir: Path) -> Mark | None:
+    """Return the mark of the result in a folder; None without one."""
+    try:
+        found = (run_dir / result_store.RESULT).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 @dataclass(frozen=True, kw_only=True)
 class CellWork:
     """A cell.
@@ -63,10 +76,12 @@ class CellWork:
     Args:
         cell: Cell.
         run_dir: Folder of its run.
+        replaces: Mark of the stored result that the cell is run again for; it stays until a process begins the cell.
     """
 
     cell: Cell
     run_dir: Path
+    replaces: Mark | None = None
 
     @property
     def label(self) -> str:
@@ -74,12 +89,12 @@ class CellWork:
         return f"{self.cell.model} on {self.cell.data}, seed {self.cell.seed}"
 
     def has_ended(self) -> bool:
-        """Whether result.json is there."""
-        return (self.run_dir / result_store.RESULT).exists()
+        """Whether result.json is there, and not the one that is to be replaced."""
+        return mark_of(self.run_dir) not in (None, self.replaces)
 
     def result(self) -> RunResult | None:
         """Return the stored result."""
-        return result_store.read_result(self.run_dir)
+        return result_store.read_result(self.run_dir) if self.has_ended() else None
 
     def has_advanced(self, since: float) -> bool:
         """Whether the attempt has added a checkpoint."""
@@ -95,4 +110,5 @@ class CellWork:
     def failed(self, *, detail: str = "", engine_log: str = "", summary: str = "", keep: bool = True) -> RunResult:
         """Return a failed result; arguments as those of `Work.failed`."""
         failure = failure_of(self.cell, self.run_dir, detail=detail, engine_log=engine_log, summary=summary)
-        return keep_failure(failure) if keep else failure
+        kept = keep_failure(failure) if keep else failure
+        return kept if self.has_ended() else failure  # the result that was to be replaced stays

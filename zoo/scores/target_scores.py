@@ -37,9 +37,10 @@ class TargetScores:
     def of(cls, form: Form, answers: Array, truth: Array, *, name: str) -> TargetScores:
         """Return the errors of predictions [N, 1, columns] of a form, for truths [N, 1]."""
         error = form.middle(answers) - truth
+        centred = truth - truth.mean(0)  # a difference of large squares would have no digit left
         columns = {
             "absolute": np.abs(error), "square": error**2, "crps": form.crps(answers, truth),
-            "climatology": climatology(truth), "truth": truth, "truth_square": truth**2,
+            "climatology": climatology(truth), "truth": centred, "truth_square": centred**2,
         }  # fmt: skip
         inside = {}
         for level in COVERED:
@@ -71,6 +72,7 @@ class TargetScores:
             for key, label, higher in (
                 ("mae", "MAE", False), ("rmse", "RMSE", False), ("r2", "R²", True), ("crps", "CRPS", False),
             )
+            if np.isfinite(value[key][0])
         }  # fmt: skip
         for level, inside in self.inside.items():
             hits = int(inside.sum())
@@ -85,6 +87,8 @@ class TargetScores:
     def _scores(self, weights: Array) -> dict[str, Array]:
         mean = self.means(weights)
         variance = mean["truth_square"] - mean["truth"] ** 2
+        # Of a truth that nearly all images share, some draws hold one value only.
+        variance[variance <= 1e-12 * self.columns["truth_square"].mean()] = np.nan
         return {
             "mae": mean["absolute"],
             "rmse": np.sqrt(mean["square"]),
@@ -99,7 +103,13 @@ def draws(count: int) -> Array:
     return random.multinomial(count, np.full(count, 1 / count), size=RESAMPLES) / count
 
 
-def ends(value: float, drawn: Array) -> tuple[float, float]:
-    """Return the 2.5 and 97.5 % quantiles of a score over the draws, which its value is never outside of."""
-    low, high = np.quantile(drawn, [0.025, 0.975]).tolist()
+def ends(value: float, drawn: Array) -> tuple[float, float] | None:
+    """Return the 2.5 and 97.5 % quantiles of a score over the draws, which its value is never outside of.
+
+    Draws without a score are left out; None where they are more than half of all.
+    """
+    found = drawn[np.isfinite(drawn)]
+    if 2 * len(found) < len(drawn):
+        return None
+    low, high = np.quantile(found, [0.025, 0.975]).tolist()
     return min(low, value), max(high, value)
