@@ -39,7 +39,8 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 
 NETWORKS = (
     "gconv/z2", "gconv/p4", "gconv/p4m", "gconv/p4m_resnet18", "gconv/p4m_convnext", "gconv/octic_small",
-    "escnn/c4", "escnn/d4", "e2cnn/d8_2021", "timm/resnet18", "timm/vit_tiny", "timm/convnext_atto",
+    "escnn/c4", "escnn/d4", "escnn/c8", "escnn/so2", "e2cnn/d8_2021",
+    "timm/resnet18", "timm/vit_tiny", "timm/convnext_atto",
 )  # fmt: skip
 SIZES = {"train_images": 96, "val_images": 48, "test_images": 48}
 SMALL = {**SIZES, "epochs": 2, "batch_size": 32}

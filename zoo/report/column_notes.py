@@ -46,8 +46,8 @@ def _fresh_notes(results: Sequence[Finished]) -> list[str]:
     notes += [
         f"{result.cell.model}, seed {result.cell.seed}: {score} is {abs(fresh.difference):.4f} "
         f"{'higher' if result.test.headline.higher_is_better else 'lower'} on the benchmark's own test images than on "
-        f"fresh ones (95 % {fresh.interval[0]:+.4f} to {fresh.interval[1]:+.4f}): the network, or the choice of it, may "
-        "depend on the benchmark's test images"
+        f"fresh ones (95 % {fresh.interval[0]:+.4f} to {fresh.interval[1]:+.4f}): the network, or the choice of it, "
+        "may depend on the benchmark's test images"
         for result, fresh in tested
         if (fresh.interval[0] > 0 if result.test.headline.higher_is_better else fresh.interval[1] < 0)
     ]

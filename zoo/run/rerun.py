@@ -40,7 +40,7 @@ class Agreement:
     Args:
         cell: Cell of both runs.
         stored, again: Name -> score: "auc.macro", "accuracy", "log_loss" and so on.
-        largest: The largest difference of a score without a unit: not of the log loss, and of errors in units of a truth.
+        largest: The largest difference of a score that has no unit and ends at 1, as AUCs, accuracy and Brier do.
         same_bits: Whether the test logits are equal bit by bit.
         changes: Differences between then and now: versions, device.
         run_dir: Folder of the new run.

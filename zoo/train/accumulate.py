@@ -110,6 +110,7 @@ def accumulate(
     faster = SmallMapsAsProducts if images.device.type == "cpu" else FewChannelsInPieces
     shared = SharedBatchNorm if fabric.world_size > 1 else contextlib.nullcontext
     most = max(1, len(images) // least_images)  # parts, none of them smaller than `least_images`
+    micro_batches = min(micro_batches, most)  # of a run that goes on in a team, whose parts are smaller
     while True:
         loss_sum, all_logits = torch.zeros((), device=images.device), list[Tensor]()
         try:

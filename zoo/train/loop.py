@@ -138,7 +138,10 @@ class Training:
         self.alone = fabric.world_size == 1
         forward: Callable[..., Tensor] = self.module
         if cuda_graphs and self.alone and train_data.device.type == "cuda" and not has_loss(classifier.network):
-            forward = GraphedForward(self.module, classifier, fabric, allowed=lambda: train_data.resident)
+            # A captured pass leaves its gradients in one place, where those of further micro-batches cannot be added.
+            forward = GraphedForward(
+                self.module, classifier, fabric, allowed=lambda: train_data.resident and self.state.micro_batches == 1
+            )
         self.objectives = make_objectives(
             forward, classifier.network, task, settings,
             turns=len(self.optimizers), parts=parts, auxiliary=classifier.auxiliary,
@@ -202,7 +205,10 @@ class Training:
         position, self.state.position = self.state.position or Position(), None
         if self.within:
             loss_sum += self.within.pop("loss_sum").to(loss_sum.device)
-            set_random_states(self.within, self.train_data.device, transform)
+            if self.alone:
+                set_random_states(self.within, self.train_data.device, transform)
+            else:  # one process wrote the others: with them, every process would draw the same dropout
+                transform.set_state(self.within["transform"])
             self.within = {}
         batches = self.train_data.epoch(
             number, self.batch_size, shuffle=self._order(number), part=self.part, skip=position.step

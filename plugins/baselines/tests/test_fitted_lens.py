@@ -372,3 +372,11 @@ def test_failed_fits_are_counted_once_each(monkeypatch, noisy):
         network(noisy(3)[:, None])
     [note] = network.fit_notes()
     assert note.startswith("Fits that failed: 1 of 3,")
+
+
+def test_fits_that_cannot_be_stored_are_no_failure(tmp_path, caplog):
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "a.features"
+    fit_cache.write(path, np.zeros((2, 3)))
+    assert "the fits are not stored" in caplog.text
+    assert fit_cache.read(path, rows=2) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo.errors import ZooError
+from zoo.lensing import instrument
 from zoo.paths import cache_dir, regular_file, written_whole
 
+logger = logging.getLogger(__name__)
 _MOST = 1 << 17
 """Images whose results are kept in memory, some 100 MB; the oldest are dropped first."""
 _CHECKSUM = 32
@@ -77,11 +80,14 @@ def read(path: Path, *, rows: int) -> NDArray[np.float64] | None:
 
 
 def write(path: Path, rows: NDArray[np.float64]) -> None:
-    """Write results with their SHA-256."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write results with their SHA-256; without room or permission they are computed again next time."""
     content = rows.astype("<f8").tobytes()
-    with written_whole(path) as temporary:
-        temporary.write_bytes(content + _checksum(path, content))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as temporary:
+            temporary.write_bytes(content + _checksum(path, content))
+    except (OSError, ZooError) as error:
+        logger.warning("the fits are not stored: %s", error)
 
 
 def _checksum(path: Path, content: bytes) -> bytes:
@@ -91,8 +97,8 @@ def _checksum(path: Path, content: bytes) -> bytes:
 
 @functools.cache
 def _code() -> str:
-    """Return a digest of the code that decides the features: of this package and the version of torch."""
+    """Return a digest of the code that decides the features: of this package, the PSF, and the version of torch."""
     digest = hashlib.sha256(torch.__version__.encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in [*sorted(Path(__file__).parent.glob("*.py")), Path(instrument.__file__)]:
         digest.update(regular_file(path).read_bytes())
     return digest.hexdigest()

@@ -124,6 +124,16 @@ def test_cut_outs_of_ones_own(tmp_path):
     np.testing.assert_allclose(galaxies.half_light_radius, 1.177 * np.array([4, 5, 6]) * CUT_SIZE / 40, rtol=0.1)
 
 
+def test_cut_outs_that_are_not_square_keep_their_shape(tmp_path):
+    row, column = np.indices((64, 96))
+    cuts = np.exp(-((row - 31.5) ** 2 + (column - 47.5) ** 2) / (2 * 6.0**2))
+    np.save(tmp_path / "cuts.npy", np.stack([cuts, cuts]))
+    [first, _] = load_galaxies(str(tmp_path / "cuts.npy")).pixels
+    row, column = np.indices(first.shape)
+    spreads = [np.sqrt((first * (place - (first * place).sum()) ** 2).sum()) for place in (row, column)]
+    assert spreads[0] == pytest.approx(spreads[1], rel=0.02)
+
+
 def test_what_cannot_be_read_is_said(tmp_path):
     for name, array in (("flat", np.ones(5)), ("nan", np.full((20, 20), np.nan)), ("empty", np.zeros((60, 60)))):
         np.save(tmp_path / f"{name}.npy", array)

@@ -65,6 +65,13 @@ def test_masses_beside_the_images_of_a_class(tmp_path):
     assert np.isnan(content.metadata["axion_mass"][~axions]).all()
 
 
+def test_labels_beside_the_images_of_a_class_are_not_masses(tmp_path):
+    for folder in ("no", "cdm", "axion"):
+        put(tmp_path / folder / "images.npy", stack()[0])
+        put(tmp_path / folder / "labels.npy", np.arange(COUNT) % 3)
+    assert np.isnan(opened(tmp_path).metadata["axion_mass"]).all()
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB", "LA", "I;16"])
 def test_pngs_in_folders_of_classes(mode, tmp_path):
     for label, folder in enumerate(("no", "sphere", "vort")):

@@ -109,6 +109,8 @@ def cut_out(picture: NDArray[np.generic]) -> Galaxies:
 def _resized(cut: Array) -> Array:
     from skimage.transform import resize
 
+    spare = [max(cut.shape) - length for length in cut.shape]  # a galaxy is not squeezed
+    cut = np.pad(cut, [(length // 2, length - length // 2) for length in spare])
     resized: Array = resize(cut, (CUT_SIZE, CUT_SIZE), order=1, anti_aliasing=cut.shape[0] > CUT_SIZE)
     return resized
 

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from zoo.data.image_file import is_hidden
 from zoo.errors import DataError, UsageError
+from zoo_deeplense.array_file import HEAVIEST
 from zoo_deeplense.stacks import Stack, find_stacks, labels_of
 
 SUFFIXES, PICKLED = (".npy", ".png"), (".pkl", ".pickle", ".pt", ".pth")
@@ -131,7 +132,8 @@ def _of_stacks(folder: Path, stacks: list[Stack], *, label: int | None, split: s
             labels, masses = labels_of(stack, folder, classes=len(CLASS_ALIASES)), [math.nan] * stack.count
         else:
             labels = [label] * stack.count
-            masses = [math.nan] * stack.count if stack.numbers is None else stack.numbers.tolist()
+            numbers = [math.nan] * stack.count if stack.numbers is None else stack.numbers.tolist()
+            masses = [number if 0 < number < HEAVIEST else math.nan for number in numbers]  # others are labels
         mark = split or (named.pop() if len(named) == 1 else "")
         found += [
             Found(path=f"{prefix}{stack.images}", label=labels[row], split=mark, row=row, mass=masses[row])

@@ -144,3 +144,8 @@ def test_names_of_groups_are_parsed(name, order, mirrors, size):
 @pytest.mark.parametrize("name", ["c0", "c33", "p4", "so3", "d", "C4x", ""])
 def test_invalid_group_names_are_rejected(name):
     assert parse(name) is None
+
+
+def test_cutoffs_that_differ_little_have_files_of_their_own():
+    paths = {dataclasses.replace(QUERY, frequency_cutoff=cutoff).path for cutoff in (2, 2.0, 1.9999999)}
+    assert len(paths) == 2

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from zoo_steerable import networks, plugin_e2cnn, plugin_escnn
 from zoo_steerable.basis import Field, field_type, gspace
 from zoo_steerable.layers import SteerableConv
@@ -175,6 +176,41 @@ def test_the_planar_form_computes_the_same(name):
     assert not torch.allclose(_logits(exported, images), _logits(network, images))  # it is a copy
 
 
+def test_the_planar_form_takes_the_image_sizes_of_the_network_and_shares_nothing_with_it():
+    network = build("escnn/c8", **SMALL).eval()
+    exported, images = network.export(), torch.randn(2, 1, 21, 21)
+    assert images.shape[-2:] != network.disc.shape
+    torch.testing.assert_close(_logits(exported, images), _logits(network, images))
+    exported.double()
+    assert _logits(network, images).dtype == torch.float32
+
+
+class _CopiesFromTheProcessor(TorchDispatchMode):
+    """Names of the operations that take tensors of the processor and return one of another device."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        given = {value.device.type for value in args if isinstance(value, torch.Tensor) and value.ndim}
+        if given == {"cpu"} and isinstance(found, torch.Tensor) and found.device.type != "cpu":
+            self.names.append(str(function))
+        return found
+
+
+def test_discs_are_made_on_the_device_of_the_maps():
+    """A copy from the processor in every step would refuse the capture of a CUDA graph."""
+    maps, usual = torch.zeros(2, 3, 9, 9, device="meta"), torch.zeros(8, 8, device="meta")
+    with _CopiesFromTheProcessor() as copies:
+        torch.zeros(4).to("meta")
+        assert len(copies.names) == 1  # it sees one
+        networks.SpatialMean(round=True)(maps)
+        networks._disc_for(maps, usual)
+    assert len(copies.names) == 1
+
+
 @pytest.mark.parametrize("spec", [SPECS["e2cnn/c4"], SPECS["e2cnn/so2"], SPECS["e2cnn/cn"]], ids=lambda spec: spec.id)
 def test_every_choice_of_the_search_space_builds(spec):
     for name, choices in spec.search_space.items():
@@ -255,7 +291,8 @@ def test_the_network_of_2021_equals_one_built_from_modules_of_e2cnn():
             r"e2cnn/c4 has no hyper-parameter 'width'; it has widths, .* Did you mean 'widths'",
         ),
         ("e2cnn/c4", {"order": 8}, r"no hyper-parameter 'order'"),
-        ("e2cnn/cn", {"order": 33}, r"order is 33, but must be a whole number of rotations, from 1 to 32"),
+        ("e2cnn/cn", {"order": 33}, r"order is 33, but must be a whole number of rotations, from 2 to 32"),
+        ("e2cnn/dn", {"order": 1}, r"order is 1, but must be a whole number of rotations, from 2 to 32"),
         ("e2cnn/c4", {"widths": []}, r"widths is \[\], but must be a list"),
         ("e2cnn/c4", {"kernel_sizes": 4}, r"kernel_sizes is \[4, .*odd numbers, 3 or more"),
         (

@@ -86,7 +86,7 @@ class FilterQuery:
     @property
     def path(self) -> Path:
         """The file in the cache."""
-        cutoff = "default" if self.frequency_cutoff is None else f"{self.frequency_cutoff:g}"
+        cutoff = "default" if self.frequency_cutoff is None else repr(float(self.frequency_cutoff))
         name = f"{self.symmetry.name}-{self.incoming}-{self.outgoing}-{self.kernel_size}-{cutoff}.safetensors"
         return cache_dir() / "steerable" / f"{self.library}-{VERSIONS[self.library]}-{LAYOUT}" / name
 

@@ -8,6 +8,7 @@ are irreps, and the last convolution returns scalars only. In both cases the inp
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -69,7 +70,7 @@ class SteerableNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map [N, C, H, W] to logits [N, K]."""
         if self.disc is not None:
-            images = images * (self.disc if images.shape[-2:] == self.disc.shape else disc(images.shape[-1]).to(images))
+            images = images * _disc_for(images, self.disc)
         logits: Tensor = self.head(self.trunk(images))
         return logits
 
@@ -92,15 +93,26 @@ class ExportedNetwork(nn.Module):
 
     def __init__(self, network: SteerableNetwork) -> None:
         super().__init__()
-        layers = [layer.export() if isinstance(layer, SteerableConv) else layer for layer in network.trunk]
-        self.trunk, self.head = nn.Sequential(*layers), network.head
+        layers = [
+            layer.export() if isinstance(layer, SteerableConv) else copy.deepcopy(layer) for layer in network.trunk
+        ]
+        self.trunk, self.head = nn.Sequential(*layers), copy.deepcopy(network.head)
         self.register_buffer("disc", network.disc, persistent=False)
         self.train(network.training)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map [N, C, H, W] to logits [N, K]."""
-        logits: Tensor = self.head(self.trunk(images if self.disc is None else images * self.disc))
+        if self.disc is not None:
+            images = images * _disc_for(images, self.disc)
+        logits: Tensor = self.head(self.trunk(images))
         return logits
+
+
+def _disc_for(images: Tensor, usual: Tensor) -> Tensor:
+    """Return the disc of images, which are of another size than the training images now and then."""
+    if images.shape[-2:] == usual.shape:
+        return usual
+    return disc(images.shape[-1], device=images.device).to(images.dtype)
 
 
 def _refuse_other_group(module: nn.Module, state_dict: Mapping[str, Tensor], prefix: str, *_: object) -> None:
@@ -144,7 +156,7 @@ class SpatialMean(nn.Module):
         """Return the mean."""
         if not self.round:
             return maps.mean((-2, -1))
-        weights = disc(maps.shape[-1]).to(maps)
+        weights = disc(maps.shape[-1], device=maps.device).to(maps.dtype)
         return (maps * weights).sum((-2, -1)) / weights.sum()
 
 

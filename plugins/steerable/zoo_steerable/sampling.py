@@ -35,15 +35,17 @@ def halve(maps: Tensor) -> Tensor:
     return blur(maps, (4 + odd[0], 4 + odd[1]), stride=2, padding=(1 + odd[0], 1 + odd[1]))
 
 
-def disc(size: int, *, margin: float = 0.01) -> Tensor:
+def disc(size: int, *, margin: float = 0.01, device: torch.device | str | None = None) -> Tensor:
     """Return weights [size, size] that are 1 in the inscribed disc and fall smoothly to 0 outside it.
 
     Args:
         size: Edge length in pixels.
         margin: Fraction of the radius that is left out at the rim. The formula is that of the libraries' MaskModule,
             which takes it in per cent.
+        device: Device of the weights, which computes them: a CUDA graph holds no copy from the processor.
     """
-    x = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
+    exact = torch.float32 if device is not None and torch.device(device).type == "mps" else torch.float64
+    x = torch.arange(size, dtype=exact, device=device) - (size - 1) / 2
     radius_squared = x[:, None] ** 2 + x**2
     rim_squared = ((1 - margin) * (size - 1) / 2) ** 2
     return ((rim_squared - radius_squared) / 4).clamp(max=0).exp().float()

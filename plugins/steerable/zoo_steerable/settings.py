@@ -47,8 +47,9 @@ def complete(
     for name, value in (("in_chans", in_chans), ("num_classes", num_classes), ("image_size", image_size)):
         if not _is_whole(value) or value < 1:
             refuse(name, value, "a whole number, 1 or more")
-    if "order" in values and not (_is_whole(values["order"]) and 1 <= values["order"] <= MOST):
-        refuse("order", values["order"], f"a whole number of rotations, from 1 to {MOST}")
+    least = 2 if model.startswith("e2cnn/") else 1  # e2cnn has other classes for a group without rotations
+    if "order" in values and not (_is_whole(values["order"]) and least <= values["order"] <= MOST):
+        refuse("order", values["order"], f"a whole number of rotations, from {least} to {MOST}")
 
     widths = values["widths"]
     if not _is_list(widths) or not widths or any(width < 1 for width in widths):

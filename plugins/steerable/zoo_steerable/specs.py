@@ -176,9 +176,10 @@ def resolve(library: str, name: str) -> ModelSpec | None:
         if symmetry is None:
             return None
         family = "dn" if symmetry.mirrors else "cn"
+        offers = "escnn" if symmetry.order == 1 else library
         raise UsageError(
             f"Model '{library}/{model}' was not found; the number of rotations is a setting of {library}/{family}.",
-            hint=f"Use: --model {library}/{family} --set model.order={symmetry.order}",
+            hint=f"Use: --model {offers}/{family} --set model.order={symmetry.order}",
         )
     group = model.partition("_")[0]
     return ModelSpec(
