@@ -10,6 +10,7 @@ import numpy as np
 from zoo.errors import UsageError
 from zoo.lensing.draws import Draws
 from zoo.lensing.noise import poisson
+from zoo.plurals import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,6 +95,21 @@ def brightness_scale(exposure: Exposure, reference: Brightest) -> Tensor:
     return torch.where(snr.isnan(), scale_for_peak, scale_for_snr) * reference.area
 
 
+def _require_light(brightest: Tensor, exposure: Exposure) -> None:
+    """Refuse sources without light, to which no SNR and no peak can be given.
+
+    Raises:
+        UsageError: The brightest pixel of a source is 0.
+    """
+    wanted = ~(np.isnan(exposure.snr) & np.isnan(exposure.peak))
+    dark = int((wanted & (brightest.cpu().numpy() <= 0)).sum())
+    if dark:
+        raise UsageError(
+            f"The light of {dark} of {counted(len(brightest), 'source')} is 0 in every pixel: it cannot be scaled.",
+            hint="Place the sources nearer to their lenses, or make them larger.",
+        )
+
+
 def observe(
     rendered: Rendered,
     exposure: Exposure,
@@ -134,7 +150,9 @@ def observe(
     seconds, sky = column(exposure.seconds), column(exposure.sky)
     source_and_lens = source if rendered.lens_light is None else source + rendered.lens_light.float()
     own = brightest(rendered)
-    scale = brightness_scale(exposure, own if reference is None else reference)
+    used = own if reference is None else reference
+    _require_light(used.source, exposure)
+    scale = brightness_scale(exposure, used)
 
     per_image = (slice(None), None, None)
     scale_, sky_, seconds_ = (values.float()[per_image] for values in (scale, sky, seconds))

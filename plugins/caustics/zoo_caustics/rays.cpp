@@ -49,8 +49,9 @@ inline Vec root(Vec v) {
 
 // exp, log, atan and atanh to about two units in the last place: polynomials of Moshier's Cephes library (1992).
 
-inline Vec exponential(Vec v) {
-    v = v > 88.0f ? all(88.0f) : v;
+// 0 where the result is no normal number: light that cannot be seen is none.
+inline Vec exponential(Vec given) {
+    Vec v = given > 88.0f ? all(88.0f) : given;
     v = v < -87.0f ? all(-87.0f) : v;
     const Vec magic = all(12582912.0f);  // adding it rounds to a whole number
     const Vec whole = (v * 1.44269504088896341f + magic) - magic;
@@ -61,7 +62,8 @@ inline Vec exponential(Vec v) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * (r * r) + r + 1.0f;
-    return p * floats((__builtin_convertvector(whole, IntVec) + 127) << 23);
+    p = p * floats((__builtin_convertvector(whole, IntVec) + 127) << 23);
+    return given < -87.0f ? Vec{} : p;
 }
 
 // Of positive normal numbers.
