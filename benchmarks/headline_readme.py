@@ -56,7 +56,7 @@ def several_trainings(runs: Sequence[Run]) -> list[Part]:
     chosen = {data: own for data in SHOWN if (own := repeated(newest(at_laptop, data=data)))}
     cells: dict[str, dict[str, str]] = {}
     firsts: dict[str, Variant] = {}
-    for data, own in chosen.items():
+    for data, own in reversed(chosen.items()):  # in the order of the harder one
         variants = best_first(own)
         for variant, mark in zip(variants, marks_of(variants, own), strict=True):
             name = f"`{variant.name}`{mark if mark == BASELINE else ''}"
