@@ -226,7 +226,7 @@ def test_the_page_shows_the_tracebacks(zoo, broken_site):
         (["show", "p4m"], "gconv/p4m"),
         (["env", "--json"], '"broken_exit": "6.6.6 broken"'),
         (["bench", "--model", "p4m", "--data", "modelA", "--budget", "smoke", "--dry-run", "--json"], "gconv/p4m"),
-        (["report", "--json"], "[]"),
+        (["report", "--json", "--store", "."], "[]"),
         (["--help"], "list-models"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

@@ -168,7 +168,7 @@ def test_tables_page_pictures_and_card_show_a_task_that_is_no_classification(hos
     assert page.count('alt="reconstruction"') == page.count('alt="residual over noise, -5 to 5"') == 12
     assert "Confusion" not in page
     assert "highest AUROC" in page
-    assert [path.name.partition("-")[0] for path in draw_all(runs, tmp_path)] == ["roc", "images"]
+    assert [path.name.partition("-")[0] for path in draw_all(runs, tmp_path)[0]] == ["roc", "images"]
     card = make_card(host, runs[0].run_dir)
     assert "trained for the task `anomaly` on images of plain" in card
     assert "predict_scores" in card

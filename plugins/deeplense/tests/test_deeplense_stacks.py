@@ -65,6 +65,15 @@ def test_masses_beside_the_images_of_a_class(tmp_path):
     assert np.isnan(content.metadata["axion_mass"][~axions]).all()
 
 
+def test_single_images_beside_a_stack_in_the_folder_of_a_class_count(tmp_path):
+    images = stack()[0]
+    for folder in ("no", "cdm", "axion"):
+        put(tmp_path / folder / "images.npy", images)
+        put(tmp_path / folder / "numbers.npy", np.arange(COUNT))
+        put(tmp_path / folder / "one.npy", images[0])
+    assert np.bincount(opened(tmp_path).labels).tolist() == [COUNT + 1] * 3
+
+
 def test_labels_beside_the_images_of_a_class_are_not_masses(tmp_path):
     for folder in ("no", "cdm", "axion"):
         put(tmp_path / folder / "images.npy", stack()[0])

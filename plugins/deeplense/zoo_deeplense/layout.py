@@ -78,7 +78,7 @@ def find_files(root: Path) -> list[Found]:
         others += [str(Path(folder, name)) for name in shown if name.lower().endswith(OTHERS)]
         if not arrays:
             continue
-        stacks = find_stacks(Path(folder), [name for name in arrays if name.lower().endswith(".npy")])
+        stacks, lists = find_stacks(Path(folder), [name for name in arrays if name.lower().endswith(".npy")])
         relative = Path(folder).relative_to(root).as_posix()
         parts = PurePosixPath(relative).parts
         labels = {_CLASS_OF[part.lower()] for part in parts if part.lower() in _CLASS_OF}
@@ -103,7 +103,8 @@ def find_files(root: Path) -> list[Found]:
         prefix = "" if relative == "." else f"{relative}/"
         if stacks:
             found += _of_stacks(Path(folder), stacks, label=label, split=mark, prefix=prefix)
-        elif label is not None:
+            arrays = [name for name in arrays if name not in {*lists, *(stack.images for stack in stacks)}]
+        if label is not None:
             found += [Found(path=f"{prefix}{name}", label=label, split=mark) for name in arrays]
     if len(sets) > 1:
         names_of_sets = ", ".join(sorted("/".join(key) or "." for key in sets))

@@ -45,17 +45,17 @@ def rows_of(array: NDArray[Any]) -> NDArray[Any] | None:
     return array if several and len(sides) >= 2 and shape[0] > 0 else None
 
 
-def find_stacks(folder: Path, names: Sequence[str]) -> list[Stack]:
-    """Return the stacks among the .npy files of a folder; empty for a folder of single images.
+def find_stacks(folder: Path, names: Sequence[str]) -> tuple[list[Stack], list[str]]:
+    """Return the stacks among the .npy files of a folder, and the names of the files of numbers.
 
-    Labels are those of the array with as many numbers; of several, of that whose name shares most words with the
-    images' name, such as train in x_train.npy and y_train.npy.
+    A folder of single images has no stacks. Labels are those of the array with as many numbers; of several, of that
+    whose name shares most words with the images' name, such as train in x_train.npy and y_train.npy.
 
     Raises:
         DataError: The numbers of a stack cannot be told from others.
     """
     if len(names) > MOST_FILES:
-        return []
+        return [], []
     arrays: dict[str, NDArray[Any]] = {}
     for name in names:
         try:
@@ -79,7 +79,7 @@ def find_stacks(folder: Path, names: Sequence[str]) -> list[Stack]:
         found.append(
             Stack(images=name, count=len(stacks[name]), numbers=fitting[best[0]].astype(np.float64) if best else None)
         )
-    return found
+    return found, [*lists]
 
 
 def labels_of(stack: Stack, folder: Path, *, classes: int) -> list[int]:
