@@ -78,7 +78,7 @@ def plan_bench(
         written = read_suite(suite)
         read = _override(written, request, given)
         if written.expected and not read.expected:
-            note("the expected scores are not compared: options of the command line change them")
+            note("the expected scores are not compared: options of the command line change the scores")
         planned = plan_suite(host, read, note=note)
         return Plan(cells=planned.cells, problems=planned.problems, minutes=planned.minutes, suite=read)
     if study is not None:
