@@ -261,6 +261,11 @@ def test_the_readmes_first_table_has_several_trainings_on_own_images_and_baselin
             ]
             whole = name.startswith("baselines/") or len(areas) >= readme.SEVERAL
             assert shown.startswith(readme.area(sum(areas) / len(areas)) if whole else "-")
+    # What the README says of this table.
+    for column in (5, 6):
+        ends = {name: list(map(float, re.findall(r"(\.\d{4})[ )]", row[column]))) for name, row in rows.items()}
+        others = [ends[name][-1] for name in ("gconv/z2_p4m_macs", "timm/resnet18")]
+        assert ends["gconv/p4m"][1] > max(others)
     two = [run for run in runs if run.cell.seed < 2]
     assert readme.several_trainings(two) == []
 
