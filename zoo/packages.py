@@ -15,13 +15,10 @@ import importlib.util
 import json
 import logging
 import re
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from zoo.paths import parse_json, regular_file
 
@@ -237,6 +234,9 @@ def source_commit() -> str:
 
     "+changes" is added if tracked files of the clone that it is imported from differ from the commit.
     """
+    from urllib.parse import urlsplit  # not at the top: listing imports this module
+    from urllib.request import url2pathname
+
     try:
         source = _source(CORE)
         if commit := source.get("vcs_info", {}).get("commit_id"):
@@ -244,15 +244,17 @@ def source_commit() -> str:
         if not source.get("dir_info", {}).get("editable"):
             return ""
         folder = url2pathname(urlsplit(source["url"]).path)
-        return _git("rev-parse", "HEAD", folder=folder) + "+changes" * bool(
-            _git("status", "--porcelain", "--untracked-files=no", folder=folder)
-        )
+        commit = _git("rev-parse", "HEAD", folder=folder)
+        changed = _git("status", "--porcelain", "--untracked-files=no", folder=folder)
+        return f"{commit}+changes" if changed else commit
     except Exception:  # no metadata, or damaged ones; no Git, or no clone
         return ""
 
 
 def _git(*words: str, folder: str) -> str:
     """Return what a Git command prints; it takes no lock."""
+    import subprocess
+
     command = ["git", "--no-optional-locks", "-C", folder, *words]
     return subprocess.run(command, capture_output=True, text=True, errors="replace", check=True).stdout.strip()
 

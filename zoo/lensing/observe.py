@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from zoo.lensing.scenes import Exposure
 
 
+FAINTEST = 1e-30
+"""Least surface brightness of the brightest pixel of a source, of an intensity of about 1."""
 MOST_COUNTS = 2e9
 """Largest mean of a pixel: CUDA's Poisson generator counts in 32 bits. A peak SNR of 40,000 stays below it."""
 
@@ -99,13 +101,13 @@ def _require_light(brightest: Tensor, exposure: Exposure) -> None:
     """Refuse sources without light, to which no SNR and no peak can be given.
 
     Raises:
-        UsageError: The brightest pixel of a source is 0.
+        UsageError: The brightest pixel of a source is 0, or so faint that no float32 holds the factor.
     """
     wanted = ~(np.isnan(exposure.snr) & np.isnan(exposure.peak))
-    dark = int((wanted & (brightest.cpu().numpy() <= 0)).sum())
+    dark = int((wanted & (brightest.cpu().numpy() < FAINTEST)).sum())
     if dark:
         raise UsageError(
-            f"The light of {dark} of {counted(len(brightest), 'source')} is 0 in every pixel: it cannot be scaled.",
+            f"The light of {dark} of {counted(len(brightest), 'source')} reaches no pixel: it cannot be scaled.",
             hint="Place the sources nearer to their lenses, or make them larger.",
         )
 

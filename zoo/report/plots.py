@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -191,25 +191,24 @@ def draw_all(
         roc, images = folder / f"roc-{stem}", folder / f"images-{stem}"
         with contextlib.suppress(MissingError):  # the plugin of the task is absent
             if task_of_result(ranked[0], tasks=tasks).draws_rocs:
-                if (again or not roc.exists()) and (whole := _readable(ranked, PREDICTIONS, damaged)):
+                if (again or not roc.exists()) and (whole := [*_readable(ranked, PREDICTIONS, damaged)]):
                     draw_roc(whole, roc, tasks=tasks)
                 paths += [roc] if roc.exists() else []
-        if (again or not images.exists()) and (whole := _readable(ranked, EXAMPLES, damaged)):
-            draw_examples(whole[0], images, title=f"{dataset}, budget {budget}")
+        if (again or not images.exists()) and (first := next(_readable(ranked, EXAMPLES, damaged), None)):
+            draw_examples(first, images, title=f"{dataset}, budget {budget}")
         paths += [images] if images.exists() else []
     return paths, [f"{run_id} is left out of the pictures: {cause}" for run_id, cause in damaged.items()]
 
 
-def _readable(results: Sequence[Finished], name: str, damaged: dict[str, str]) -> list[Finished]:
-    """Return the results whose file of this name can be read; add the causes of the others by run id."""
-    good = []
+def _readable(results: Sequence[Finished], name: str, damaged: dict[str, str]) -> Iterator[Finished]:
+    """Yield the results whose file of this name can be read; add the causes of the others by run id."""
     for result in results:
         try:
             read_file(result, name)
-            good.append(result)
         except DataError as error:
             damaged[result.run_id] = str(error)
-    return good
+        else:
+            yield result
 
 
 def _pyplot() -> tuple[Any, Any]:

@@ -20,7 +20,9 @@ from zoo_caustics.rays import brightness_eager, packed_masses, source_parameters
 from zoo_caustics.simulator import render
 
 from zoo.errors import UsageError
+from zoo.lensing.draws import Draws
 from zoo.lensing.instrument import Instrument
+from zoo.lensing.observe import observe
 from zoo.lensing.scenes import PointMasses, Scenes, Sersic
 
 pytestmark = pytest.mark.slow  # compilation
@@ -54,6 +56,14 @@ def mixed_scenes(make_scenes: Callable[..., Scenes]) -> Scenes:
     scenes = make_scenes(10, masses=9, lens_light={})
     radius = np.where(np.arange(9) < np.arange(10)[:, None], scenes.points.einstein_radius, 0.0)
     return dataclasses.replace(scenes, points=dataclasses.replace(scenes.points, einstein_radius=radius))
+
+
+@pytest.mark.parametrize("source", [{"x": 15.0, "index": 1.0}, {"x": 4.0, "index": 0.3}], ids=str)
+def test_a_source_that_no_ray_meets_is_refused_and_not_drawn_as_a_flat_image(make_scenes, compiled, source) -> None:
+    scenes = make_scenes(3, source={"y": 0.0, "axis_ratio": 1.0, "effective_radius": 0.25, **source})
+    rendered = render(scenes, SMALL, device="cpu", compiled=compiled)
+    with pytest.raises(UsageError, match="The light of 3 of 3 sources reaches no pixel"):
+        observe(rendered, scenes.exposure, draws=Draws("x", np.arange(3)))
 
 
 # Of an odd number of rays, torch computes the last ones by other code.

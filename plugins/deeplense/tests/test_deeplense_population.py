@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pytest
 import torch
@@ -23,15 +21,11 @@ from scenetools import (
     uniform,
 )
 from scipy import constants, integrate, stats
-from zoo_caustics.simulator import render
 from zoo_deeplense.population import NO_SUBSTRUCTURE, SUBHALO, VORTEX
-from zoo_deeplense.population import build as build_lenses
 from zoo_deeplense.tables import MODEL_A, MODEL_B
 
-from zoo.errors import UsageError
 from zoo.lensing.draws import Draws
 from zoo.lensing.observe import Rendered, observe
-from zoo.lensing.pixels import render_pixels
 from zoo.lensing.population import Population
 from zoo.lensing.scenes import Scenes
 
@@ -255,17 +249,3 @@ def test_a_drawn_mass_scale_is_stored_and_changes_nothing_but_the_masses():
     np.testing.assert_allclose(mixed.parameters[name], scale * plain.parameters[name], rtol=1e-12)
     np.testing.assert_array_equal(mixed.label, plain.label)
     np.testing.assert_array_equal(mixed.source.x, plain.source.x)
-
-
-@pytest.mark.parametrize("compiled", [True, False])
-@pytest.mark.parametrize("source", [(15.0, 1.0), (4.0, 0.3)])
-def test_a_source_that_no_ray_meets_is_refused_and_not_drawn_as_a_flat_image(compiled, source):
-    if compiled and shutil.which("c++") is None:
-        pytest.skip("no C++ compiler on this machine: the compiled path cannot be tested")
-    radius, index = source
-    population = build_lenses(**{**MODEL_B, "image_size": 32, "pixel_scale": 0.2, "over_sampling": 1,
-                          "source_radius": radius, "source_index": index, "source_effective_radius": 0.25})  # fmt: skip
-    scenes = population.sample(np.arange(3), "x/0/train")
-    found = render_pixels(render, scenes, population.instrument, simulator="c", device="cpu", compiled=compiled)
-    with pytest.raises(UsageError, match="is 0 in every pixel"):
-        observe(found.rendered, scenes.exposure, draws=Draws("x", np.arange(3)), reference=found.brightest)
