@@ -17,11 +17,11 @@ from zoo.testing.models import check_parameters
 pytestmark = pytest.mark.slow  # every registered model
 
 HOST = load_plugins(environment={})
-# Plugin timm runs its own, larger models; one of them stands for the contract here. Others that are large are tested
-# by their plugins in a narrow shape.
+# Plugin baselines runs the kit on its own models, and timm has tests of its larger ones: of each, one stands for the
+# contract here. Others that are large are tested by their plugins in a narrow shape.
 ALL = [spec for spec in registry.listed(HOST, ModelSpec) if spec.id != "anomaly/padim"]  # plugins/anomaly tests it
-LISTED = [spec for spec in ALL if spec.namespace != "timm" and "large" not in spec.tags]
-MODELS = [spec.id for spec in LISTED] + ["timm/convnext_atto"]
+LISTED = [spec for spec in ALL if spec.namespace not in ("timm", "baselines") and "large" not in spec.tags]
+MODELS = [spec.id for spec in LISTED] + ["timm/convnext_atto", "baselines/scalars_linear"]
 TRAINED = {"gconv/p4", "baselines/scalars_linear", "anomaly/ae", "escnn/d4"}
 """Models that the kit trains, too: one for each way of making networks; `zoo check PLUGIN` trains all."""
 

@@ -22,8 +22,9 @@ def problem(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.cold  # the start of a process is interrupted as well
-@pytest.mark.parametrize("job", ["simulate", "bench"])
+@pytest.mark.parametrize(
+    "job", [pytest.param("simulate", marks=pytest.mark.cold), "bench"]
+)  # in the cold one, the start of a process is interrupted as well
 def test_interrupted_commands_end_in_the_same_bits(problem, tmp_path, job):
     from interrupt import interruptions
 

@@ -44,7 +44,7 @@ follow = follower()
 
 def smaller(words: list[str]) -> list[str]:
     """Return a command with fewer and smaller images, which trains in this process."""
-    settings = FEW | (COARSE if {"modelA", "suite.toml"} & set(words) else {})
+    settings = FEW | (COARSE if {"modelA", "modelB_multipoles", "suite.toml"} & set(words) else {})
     if "bench" not in words or "anomaly" in words:  # nothing is trained
         del settings["epochs"]
     kept = words[:1]

@@ -69,7 +69,7 @@ def test_several_processes_cannot_train_in_turns():
         check_turns(HOST, cells, 2)
 
 
-@pytest.mark.parametrize("widths", [[40_000_000, 6, 8, 10, 10, 14], [99_999_999, 99_999_999, 8, 10, 10, 14]])
+@pytest.mark.parametrize("widths", [[1_000_000, 1_000, 8, 10, 10, 14], [99_999_999, 99_999_999, 8, 10, 10, 14]])
 def test_a_network_that_no_memory_holds_is_refused_before_memory_is_taken(widths):
     with pytest.raises(UsageError, match="gconv/p4m has more than 1,073,741,824 numbers with these hyper-parameters"):
         planned(["gconv/p4m"], "modelB", settings={"widths": widths})

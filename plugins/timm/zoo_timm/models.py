@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -96,11 +96,8 @@ def build(
         raise UsageError(f"pretrained={pretrained!r} must be true, false or the path of a file.")
 
     architecture = find_architecture(architecture)
-    create = partial(_create, architecture, in_chans=in_chans, **rates)
-    padded_size, blueprint = _admissible(
-        create, architecture, in_chans=in_chans, num_classes=num_classes, image_size=image_size
-    )
-    create = partial(create, image_size=padded_size)
+    padded_size, blueprint = _admissible(architecture, in_chans, num_classes, image_size, **rates)
+    create = partial(_create, architecture, in_chans=in_chans, image_size=padded_size, **rates)
     network = (
         create(num_classes=num_classes)
         if pretrained is False
@@ -132,20 +129,22 @@ def _create(architecture: str, *, image_size: int | None = None, **arguments: An
     return network
 
 
+@lru_cache(maxsize=4)  # a training builds the same network several times
 def _admissible(
-    create: partial[nn.Module], architecture: str, *, in_chans: int, num_classes: int, image_size: int
+    architecture: str, in_chans: int, num_classes: int, image_size: int, **rates: Any
 ) -> tuple[int, nn.Module]:
     """Return the smallest tested size that the architecture supports, and the network on the meta device.
 
     The tested sizes are the next multiples of the patch size, and of its least common multiples with 16, 32 and 64. The
     patch size is one pixel if the first layer does not divide the image into patches. A test runs the network on the
-    meta device, which takes milliseconds, needs no memory, and raises the same shape errors as a real image.
+    meta device, which takes tenths of a second, needs no memory, and raises the same shape errors as a real image.
 
     Raises:
         UsageError: All sizes fail, or the architecture does not have a given hyper-parameter.
     """
+    create = partial(_create, architecture, in_chans=in_chans, num_classes=num_classes, device="meta", **rates)
     try:
-        patch = _patch_size(create(num_classes=num_classes, device="meta"))
+        patch = _patch_size(create())
     except TypeError as error:
         for label in ("drop_rate", "drop_path_rate"):
             if f"'{label}'" in str(error):
@@ -160,7 +159,7 @@ def _admissible(
         if math.ceil((size - image_size) / 2) >= image_size:
             break
         try:
-            network = create(num_classes=num_classes, image_size=size, device="meta").eval()
+            network = create(image_size=size).eval()
             with torch.no_grad():
                 logits = network(torch.empty(2, in_chans, size, size, device="meta"))
         except Exception as error:  # any error by the architecture's own code at an unsupported size
