@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import filelock
@@ -154,6 +155,28 @@ def test_nothing_to_do_starts_no_launcher(go, cells, tmp_path, monkeypatch):
     monkeypatch.setattr(queued.registry, "load_target", lambda spec: pytest.fail("made a launcher"))
     results = run_matrix(load_plugins(files=[TOY], environment={}), cells, store=tmp_path, where=Where(device="cpu"))
     assert [result.status for result in results] == ["ok"] * 3
+
+
+def test_a_search_is_recorded_with_the_stored_run_that_has_its_settings(go, cells, tmp_path, monkeypatch, caplog):
+    for cell in cells[:2]:
+        store.prepare_run(tmp_path, cell)
+        write(tmp_path, cell, words="old")
+    search = store.Search(study="s", trials=6)
+    found = [replace(cells[0], search=search)]
+    results, engine = go(found)
+    assert engine.jobs == []
+    for result in (*results, store.open_result(results[0].run_dir)):
+        assert (result.cell.search, result.device) == (search, "old")
+    assert store.Cell.read(results[0].run_dir / store.CELL) == found[0]
+    assert go(cells[:1])[0] == results  # a command without the search does not take it away
+
+    def full(*_):
+        raise DataError("the disk is full")
+
+    monkeypatch.setattr(store, "write_json", full)
+    [result], _ = go([replace(cells[1], search=search)])
+    assert result.cell.search is None
+    assert "The search s is not recorded with" in caplog.text
 
 
 def test_force_runs_stored_cells_again(go, cells, tmp_path):

@@ -63,9 +63,6 @@ def print_plan(
         line = f"  {cell.model} on {cell.data}, seed {cell.seed}{variant(cell, cells)}{role}"
         state = styled("  stored" if cell.run_id in there else "", "green")
         out.print("  ", styled(cell.run_id, "dim"), line, state, sep="")  # a narrow terminal folds no run id
-    kept = [cell for cell in cells if cell.search and cell.run_id in there and there[cell.run_id].cell.search is None]
-    if kept:
-        out.print(f"{counted(len(kept), 'result')} stored before this search: to record the search, add --force")
     if minutes and (left := sum(minutes.get(cell.run_id, 0.0) for cell in cells if cell.run_id not in there)):
         out.print(f"about {counted(round(left), 'minute')} for the cells with a stated time")
     if first.budget == "smoke" or any(cell.recipe.simulator is not None for cell in cells):

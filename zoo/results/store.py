@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import BusyError, DataError
 from zoo.locks import is_held, lock_held
 from zoo.paths import make_dir, parse_json, read_json, regular_file, write_text, written_whole
-from zoo.results.cell import SCHEMA, Cell
+from zoo.results.cell import SCHEMA, Cell, Search
 from zoo.results.schema import Failed, Finished, RunResult
 from zoo.schema import json_text, not_finite, plain, read_record
 
@@ -189,6 +190,29 @@ def done(store: Path, cell: Cell) -> Finished | None:
     """Return the stored result of a cell if it ended well, else None."""
     result = read_result(store / cell.folder)
     return result if result is not None and result.status == "ok" and result.run_id == cell.run_id else None
+
+
+def record_search(result: Finished, search: Search | None) -> Finished:
+    """Return a stored result that states the search whose best trial has its settings, and write it so.
+
+    Equal settings have equal results, so the search counts for a run that is older than it, too. Where nothing can be
+    written, the result stays as it is, and the log states why.
+
+    Args:
+        result: The stored result.
+        search: The search; None changes nothing.
+    """
+    if search is None or result.cell.search == search:
+        return result
+    stating = msgspec.structs.replace(result, cell=replace(result.cell, search=search))
+    try:
+        with claim(result.run_dir):
+            write_json(result.run_dir / CELL, stating.cell.to_json())
+            write_result(stating)
+    except (BusyError, DataError) as error:
+        logger.warning("The search %s is not recorded with %s: %s", search.study, result.run_id, error.args[0])
+        return result
+    return stating
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,7 +98,9 @@ def run_matrix(
     check_turns(host, cells, team.size)
     stored: dict[str, RunResult | None] = {}
     if not where.force:
-        stored = {cell.run_id: result_store.done(store, cell) for cell in cells}
+        for cell in cells:
+            found = result_store.done(store, cell)
+            stored[cell.run_id] = found and result_store.record_search(found, cell.search)
     todo = [cell for cell in {cell.run_id: cell for cell in cells}.values() if not stored.get(cell.run_id)]
     manner = where.resolved(host, here=here)
     if here and manner.device == "cuda":
