@@ -27,10 +27,9 @@ from numpy.typing import NDArray
 import zoo
 from zoo import registry, schema
 from zoo.data.about import shown_params, version_note
-from zoo.data.open import Dataset
 from zoo.data.recipe import SPLITS
 from zoo.host import load_plugins
-from zoo.inference.evaluate import evaluation_recipe
+from zoo.inference.evaluate import evaluation_recipe, open_evaluation
 from zoo.paths import write_text
 from zoo.scores.score import score
 from zoo.scores.stats import share_interval
@@ -160,7 +159,7 @@ def measure(weights: str, *, images: int, store: Path) -> list[Row]:
     changes: Mapping[str, Mapping[str, Any]] = {PLAIN: {}, **VARIANTS}
     for variant, params in changes.items():
         recipe = evaluation_recipe(host, trained, params=params)
-        split = Dataset(host, recipe, dict.fromkeys(SPLITS, images)).split("test")
+        split = open_evaluation(host, trained, recipe, sizes=dict.fromkeys(SPLITS, images)).split("test")
         batches = (batch for chunk in split.chunks for batch in torch.from_numpy(np.array(chunk)).split(256))
         probabilities = np.concatenate([trained.predict_proba(batch, calibrated=False) for batch in batches])
         logits = torch.from_numpy(np.log(np.clip(probabilities, 1e-30, None)))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -16,8 +18,10 @@ from zoo.data.channels import Channels, camera_of, open_channels, read_channels
 from zoo.data.folder import cache_folder
 from zoo.data.open import Dataset
 from zoo.data.recipe import Recipe
+from zoo.data.rotation import rotate
 from zoo.errors import DataError, MissingError, UsageError
 from zoo.host import load_plugins
+from zoo.inference.evaluate import evaluate, evaluation_recipe, open_evaluation, predictions
 from zoo.models.load import load_weights
 from zoo.plan.baselines import with_baselines
 from zoo.plan.cells import make_plan
@@ -218,6 +222,33 @@ def test_a_network_is_trained_with_them_and_predicts_files(host, tmp_path):
     without = load_plugins(files=PLUGINS[:2], environment={})
     with pytest.raises(MissingError, match="toychannel/doubled"):
         load_weights(without, run_dir / store.WEIGHTS)
+
+
+@pytest.mark.slow
+def test_images_of_another_camera_get_the_channels_of_the_weights(host, tmp_path):
+    """As in `zoo predict`: a network that is tested on blurred images is not told their PSF."""
+    [cell], _ = cells(host, **{"data.channels": "image,of_camera"})
+    run_dir = store.prepare_run(tmp_path / "store", cell)
+    assert run_cell(host, cell, run_dir, device="cpu").status == "ok"
+    trained = load_weights(host, run_dir / store.WEIGHTS)
+    recipe = evaluation_recipe(host, trained)
+    whole = open_evaluation(host, trained, recipe, sizes=SIZES).split("test")
+    alone = torch.from_numpy(whole.images[:, :1])
+    assert whole.images.shape[1] == 2
+    turned, _ = predictions(trained, whole, data="", angle=17)  # the channel is that of the turned image
+    assert np.allclose(turned.exp().numpy(), trained.answers(rotate(alone, math.radians(17))), atol=1e-5)
+    camera = msgspec.structs.replace(trained.about.camera, pixel_scale=0.2)  # as if trained on other images
+    trained.about = msgspec.structs.replace(trained.about, camera=camera)
+    trained.channels = open_channels(host, cell.recipe.channels, camera, of="a test")
+    found = open_evaluation(host, trained, recipe, sizes=SIZES).split("test")
+    assert np.array_equal(found.images, alone.numpy())
+    answers = trained.answers(alone)
+    assert not np.allclose(answers, trained.answers(whole.images), atol=1e-3)
+    logits, _ = predictions(trained, found, data="")
+    assert np.allclose(logits.exp().numpy(), answers)
+    assert evaluate(host, trained, recipe, images=30).log_loss == pytest.approx(
+        -float(logits[torch.arange(30), torch.from_numpy(found.labels)].mean()), rel=1e-4
+    )
 
 
 @pytest.fixture

@@ -129,7 +129,7 @@ def evaluation_recipe(
         simulator=simulator or made_by.simulator or "",
         device=device,
         seed=seed,
-        channels=made_by.channels,
+        channels=made_by.channels if spec.simulated else {},
     )
 
 
@@ -254,6 +254,10 @@ def open_evaluation(
 ) -> Dataset:
     """Return the data set of a recipe with the classes of some weights.
 
+    Derived channels are those of the weights' own camera, as in `zoo predict`: a network that is tested on images with
+    another PSF, or with light of the lens, is not told so. Where the camera of the recipe is another one, the images
+    come without derived channels, and the weights add theirs.
+
     Args:
         host: The plugins.
         trained: The weights.
@@ -269,9 +273,13 @@ def open_evaluation(
     spec = registry.find(host, DatasetSpec, recipe.dataset)
     question = _question_of(host, spec, about)
     data = Dataset(host, recipe, sizes, folder=folder, question=question, progress=progress)
-    if data.image_shape != about.image_shape:
+    if recipe.channels and data.camera != about.camera:
+        recipe = recipe.of_image_alone
+        data = Dataset(host, recipe, sizes, folder=folder, question=question, progress=progress)
+    wanted = about.image_shape if recipe.channels else (trained.stored_channels, *about.image_shape[1:])
+    if data.image_shape != wanted:
         raise DataError(
-            f"{spec.id} has images of {data.image_shape}; {about.model} was trained on {about.image_shape}.",
+            f"{spec.id} has images of {data.image_shape}; {about.model} was trained on {wanted}.",
             hint="Set that size: --set data.image_size=N" if "image_size" in spec.params else "",
         )
     return data
@@ -291,7 +299,10 @@ def predictions(
     Raises:
         DataError: The network gives no finite number for an image.
     """
-    answers = np.concatenate([trained.answers(_rotated(batch, angle), average=average) for batch in _batches(split)])
+    # Derived channels are those of the turned image: a fit to it may end elsewhere.
+    stored = slice(trained.stored_channels if angle % 360 else None)
+    turned = (_rotated(batch[:, stored], angle) for batch in _batches(split))
+    answers = np.concatenate([trained.answers(batch, average=average) for batch in turned])
     # A softmax gives probabilities back, so scores are computed in one place only.
     logits = torch.from_numpy(np.log(np.clip(answers, 1e-30, None)) if trained.about.outputs is None else answers)
     if words := not_finite(logits, split.ids.__getitem__):
