@@ -13,9 +13,9 @@ from torch import nn
 from zoo import registry
 from zoo.data.question import all_classes
 from zoo.data.split import Split
-from zoo.errors import TrainingError, UsageError
+from zoo.errors import DataError, TrainingError, UsageError
 from zoo.host import load_plugins
-from zoo.models.auxiliary import AuxiliaryHead
+from zoo.models.auxiliary import AuxiliaryHead, standardise_auxiliary
 from zoo.models.classifier import Classifier
 from zoo.models.load import load_weights
 from zoo.plan.cells import make_plan
@@ -89,13 +89,35 @@ def test_only_training_images_carry_them(host, name):
     assert training.select(np.array([2])).auxiliary.tolist() == [[0.3]]
 
 
+def split_with(*columns) -> Split:
+    values = np.array(columns, np.float64).T
+    return Split(
+        name="train", classes=("a", "b"), chunks=[np.zeros((len(values), 1, 2, 2), np.float32)],
+        labels=np.arange(len(values)) % 2, ids=[f"train-{k}" for k in range(len(values))], auxiliary=values,
+    )  # fmt: skip
+
+
+def test_the_images_of_each_phase_have_units_of_their_own():
+    """Masses that are larger in the first phase would have a loss many times that of the task."""
+    masses, colours = np.array([0.0, 0.01, 0.02, np.nan]), np.array([1.0, 2, 3, 5])
+    first, last = standardise_auxiliary([split_with(4 * masses, [7] * 4), split_with(masses, colours)], ["a", "b"])
+    for split in (first, last):
+        mean_square = np.nanmean(split.auxiliary[:, 0] ** 2)
+        assert mean_square == pytest.approx(1)
+        np.testing.assert_array_equal(np.isnan(split.auxiliary[:, 0]), np.isnan(masses))
+    assert np.isnan(first.auxiliary[:, 1]).all()  # the same for all images of this phase: nothing to learn there
+    np.testing.assert_allclose(last.auxiliary[:, 1], (colours - 2.75) / colours.std())
+    with pytest.raises(DataError, match="auxiliary=b is undefined or the same for all training images"):
+        standardise_auxiliary([last, split_with(masses, [7] * 4)], ["a", "b"])
+
+
 def test_a_network_learns_them_from_the_features_of_its_last_layer():
     torch.manual_seed(0)
     images = torch.randn(256, 1, 6, 6)
-    truths = torch.stack([5 + 2 * images[:, 0, 0, 0], images[:, 0, 5].mean(1)], 1)
+    truths = torch.stack([images[:, 0, 0, 0], 2.5 * images[:, 0, 5].mean(1)], 1)
     truths[::3, 1] = torch.nan
     classifier = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(36, 16), nn.Linear(16, 3)), channels=1)
-    head = AuxiliaryHead(classifier.network, outputs=3, mean=[5, 0], std=[2, 0.4], weight=1.0, seed=0)
+    head = AuxiliaryHead(classifier.network, outputs=3, truths=2, weight=1.0, seed=0)
     classifier.auxiliary = head
     optimizer = torch.optim.Adam(classifier.parameters(), lr=0.02)
     for _ in range(150):
@@ -120,12 +142,12 @@ def test_a_network_learns_them_from_the_features_of_its_last_layer():
 )
 def test_a_network_without_a_last_linear_layer_is_refused(network):
     with pytest.raises(TrainingError, match="does not end with a linear layer of 3 outputs"):
-        AuxiliaryHead(network, outputs=3, mean=[0], std=[1], weight=1.0, seed=0)
+        AuxiliaryHead(network, outputs=3, truths=1, weight=1.0, seed=0)
 
 
 def test_a_layer_that_is_applied_to_every_pixel_is_refused():
     network = nn.Linear(6, 3)
-    head = AuxiliaryHead(network, outputs=3, mean=[0], std=[1], weight=1.0, seed=0)
+    head = AuxiliaryHead(network, outputs=3, truths=1, weight=1.0, seed=0)
     with pytest.raises(TrainingError, match="once to one row of features"):
         head.predict(network, torch.zeros(2, 1, 6, 6))
 

@@ -7,6 +7,7 @@ Caruana 1997, Machine Learning 28, 41). The additional layer is left out of the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ class AuxiliaryHead(nn.Module):
     Args:
         network: Network whose last linear layer gives its predictions.
         outputs: Number of its predictions.
-        mean, std: [T] mean and standard deviation of the truths over the training images in which they are defined.
+        truths: T, the number of truths.
         weight: Weight of their loss.
         seed: Seed of the initial weights.
 
@@ -35,12 +36,7 @@ class AuxiliaryHead(nn.Module):
         TrainingError: The network does not end with a linear layer.
     """
 
-    mean: Tensor
-    std: Tensor
-
-    def __init__(
-        self, network: nn.Module, *, outputs: int, mean: Sequence[float], std: Sequence[float], weight: float, seed: int
-    ) -> None:
+    def __init__(self, network: nn.Module, *, outputs: int, truths: int, weight: float, seed: int) -> None:
         super().__init__()
         linear = [(name, part) for name, part in network.named_modules() if isinstance(part, nn.Linear)]
         if not linear or linear[-1][1].out_features != outputs:
@@ -52,10 +48,8 @@ class AuxiliaryHead(nn.Module):
         self.layer, last = linear[-1]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stable_hash(f"{seed}/auxiliary") >> 1)
-            self.linear = nn.Linear(last.in_features, len(mean))
+            self.linear = nn.Linear(last.in_features, truths)
         self.weight = weight
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
 
     def predict(self, network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the predictions of the network and the standardised truths [N, T].
@@ -82,41 +76,43 @@ class AuxiliaryHead(nn.Module):
         return predictions, self.linear(features[0])
 
     def loss(self, answers: Tensor, truths: Tensor) -> Tensor:
-        """Return the mean squared error in units of the standard deviations, times the weight.
+        """Return the mean squared error times the weight.
 
         A truth that is undefined for an image counts as met.
 
         Args:
             answers: [N, T] standardised.
-            truths: [N, T], NaN where undefined.
+            truths: [N, T] standardised (`standardise_auxiliary`), NaN where undefined.
         """
-        wanted = (truths - self.mean) / self.std
-        error = torch.where(wanted.isfinite(), answers - wanted, 0.0)
+        error = torch.where(truths.isfinite(), answers - truths, 0.0)
         return self.weight * (error**2).mean()
 
 
-def auxiliary_head(
-    network: nn.Module, split: Split, names: Sequence[str], *, outputs: int, weight: float, seed: int
-) -> AuxiliaryHead:
-    """Return the layer that estimates truths of the training images.
+def standardise_auxiliary(splits: Sequence[Split], names: Sequence[str]) -> list[Split]:
+    """Return the training images of each phase with auxiliary truths of mean 0 and standard deviation 1.
+
+    Each phase has a mean and a standard deviation of its own: truths that are far from those of another phase would
+    outweigh the task. A truth that is the same for all images of an earlier phase is undefined there.
 
     Args:
-        network, outputs, weight, seed: Arguments of `AuxiliaryHead`.
-        split: Training images, with their auxiliary truths.
+        splits: Training images of each phase, with their auxiliary truths.
         names: Names of the truths.
 
     Raises:
-        DataError: A truth is undefined or the same for all training images.
-        TrainingError: The network does not end with a linear layer.
+        DataError: A truth is undefined or the same for all training images of the last phase.
     """
-    assert split.auxiliary is not None
-    mean, std = [], []
-    for name, values in zip(names, split.auxiliary.T, strict=True):
-        known = values[np.isfinite(values)]
-        if not len(known) or known.std() <= 1e-9 * abs(known.mean()):
-            raise DataError(
-                f"auxiliary={name} is undefined or the same for all training images.", hint="Leave it out of auxiliary."
-            )
-        mean.append(float(known.mean()))
-        std.append(float(known.std()))
-    return AuxiliaryHead(network, outputs=outputs, mean=mean, std=std, weight=weight, seed=seed)
+    standardised = []
+    for split in splits:
+        assert split.auxiliary is not None
+        columns = []
+        for name, values in zip(names, split.auxiliary.T, strict=True):
+            known = values[np.isfinite(values)]
+            differs = len(known) > 0 and known.std() > 1e-9 * abs(known.mean())
+            if split is splits[-1] and not differs:
+                raise DataError(
+                    f"auxiliary={name} is undefined or the same for all training images.",
+                    hint="Leave it out of auxiliary.",
+                )
+            columns.append((values - known.mean()) / known.std() if differs else np.full_like(values, np.nan))
+        standardised.append(replace(split, auxiliary=np.stack(columns, axis=1)))
+    return standardised

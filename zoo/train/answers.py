@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from zoo.data.question import Question
 from zoo.data.split import Split
 from zoo.errors import TrainingError
-from zoo.models.auxiliary import PREFIX, auxiliary_head
+from zoo.models.auxiliary import PREFIX, AuxiliaryHead, standardise_auxiliary
 from zoo.models.classifier import Classifier
 from zoo.models.own_training import has_loss
 from zoo.plan.settings import TrainingSettings
@@ -56,20 +56,24 @@ def taught(task: Task, settings: TrainingSettings) -> Question:
 
 
 def learn_auxiliary(
-    classifier: Classifier, train_split: Split, settings: TrainingSettings, *, outputs: int, seed: int
-) -> None:
+    classifier: Classifier, train_splits: list[Split], settings: TrainingSettings, *, outputs: int, seed: int
+) -> list[Split]:
     """Let a classifier estimate the auxiliary truths of its training, if there are any.
+
+    Returns:
+        The training images of each phase, with the truths as the classifier estimates them.
 
     Raises:
         TrainingError: The network does not end with a linear layer.
         DataError: A truth is undefined or the same for all training images.
     """
-    if not settings.auxiliary_names:
-        return
-    classifier.auxiliary = auxiliary_head(
-        classifier.network, train_split, settings.auxiliary_names, outputs=outputs,
-        weight=settings.auxiliary_weight, seed=seed,
-    ).to(classifier.mean.device)  # fmt: skip
+    names = settings.auxiliary_names
+    if not names:
+        return train_splits
+    classifier.auxiliary = AuxiliaryHead(
+        classifier.network, outputs=outputs, truths=len(names), weight=settings.auxiliary_weight, seed=seed
+    ).to(classifier.mean.device)
+    return standardise_auxiliary(train_splits, names)
 
 
 def forget_auxiliary(classifier: Classifier, weights: dict[str, Tensor]) -> None:

@@ -233,7 +233,7 @@ def prepare(
         labels=task.question.allowed if task.question.trained_on and not task.question.targets else (),
     )  # fmt: skip
     task = in_units(classifier, task, train_split, cell)
-    learn_auxiliary(classifier, train_split, settings, outputs=task.outputs, seed=cell.seed)
+    train_splits = learn_auxiliary(classifier, train_splits, settings, outputs=task.outputs, seed=cell.seed)
     if trial.refuses_single and team.size == 1 and min(settings.batch_size, data.sizes["train"], len(train_split)) == 1:
         raise TrainingError(
             f"{cell.model} cannot be trained on batches of one image: {trial.refuses_single}",

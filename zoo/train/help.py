@@ -89,7 +89,7 @@ def help_fit(
             splits = [] if stream else [phase.split("train") for phase in phases]
             if splits:
                 task = in_units(classifier, task, splits[-1], cell)
-                learn_auxiliary(classifier, splits[-1], settings, outputs=task.outputs, seed=cell.seed)
+                splits = learn_auxiliary(classifier, splits, settings, outputs=task.outputs, seed=cell.seed)
             Training(
                 classifier,
                 stream or training_batches(splits, cell, device=fabric.device),
