@@ -149,3 +149,9 @@ def test_a_training_that_goes_on_inside_or_after_a_phase_ends_in_the_same_bits(
     [table] = make_tables([whole])
     assert any("trained on snr 50 for 2 epochs, then 20 for 1" in note for note in table.notes), table.notes
     assert "phases" in table.rows[0][0]
+
+
+@pytest.mark.slow
+def test_only_the_last_phase_ends_a_training_early(plan, run):
+    whole = run(plan(**{"train.phases": "snr=50*4, *9", "lr": 0.0, "patience": 2}))
+    assert [entry.phase for entry in read_history(whole)] == [1] * 4 + [2] * 2

@@ -35,7 +35,7 @@ class TrainingSettings:
         augment: "none", "d4" or "rotate" (`zoo.data.augment`), or a plugin's augmentation as "ID@VERSION"; the plan
             resolves names (`zoo.plan.parts`).
         label_smoothing: Label smoothing of the cross entropy.
-        patience: Epochs without a better validation AUC before training stops; 0 never stops early.
+        patience: Epochs of the last phase without a better validation AUC before training stops; 0 never stops early.
         init: Weights to start from, as the plan resolved them ("sha256:..."); empty: at random. See
             `zoo.weights.start`.
         stream: Render the training images as they are needed, every epoch new ones; see `zoo.data.stream`.

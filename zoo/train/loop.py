@@ -191,8 +191,9 @@ class Training:
         return self.average.module.state_dict(), self.state.history, self.state.epoch
 
     def _exhausted(self) -> bool:
-        patience = self.settings.patience
-        return bool(patience) and self.state.epoch - self.state.best_epoch >= patience
+        """Whether the last phase has gone on for too long without a better epoch; no earlier phase ends a training."""
+        patience, before = self.settings.patience, sum(phase.epochs for phase in self.phases[:-1])
+        return bool(patience) and self.state.epoch - max(self.state.best_epoch, before) >= patience
 
     def _begin(self) -> _EpochInHand:
         """Return the next epoch, or the one in which the training was stopped."""
