@@ -89,6 +89,8 @@ DATA = DatasetSpec(
         ([LN_3] * 2, [30, 30, 30], 0),
         ([LN_3, LN_3, 1.08], [30, 30, 30], 0),
         ([1.0, LN_3, LN_3, LN_3], [30, 30, 30], 0),
+        ([1.33, 1.3, 1.27, 1.25], [30, 30, 30], 0),
+        ([1.33, 1.3, LN_3, LN_3], [30, 30, 30], 0),
         ([0.325] * 3, [90, 10], 3),
         ([0.325] * 3, [90, 10, 0], 3),
         ([0.325] * 3, [50, 50], 0),
@@ -110,9 +112,16 @@ def test_the_advice_is_the_phases_that_the_data_set_declares_at_the_length_of_th
 def test_of_truths_in_other_units_only_the_last_phase_counts() -> None:
     """At four times the mass, the loss in units of the published one is above chance however much is learned."""
     entries = [structs.replace(entry, phase=1 + (entry.epoch > 4)) for entry in history([4.0] * 4 + [0.5] * 4)]
-    assert epochs_at_chance(entries[:4], chance=0.5, phases=2) == 0
-    assert epochs_at_chance(entries, chance=0.5, phases=2) == 4
-    assert epochs_at_chance(history([4.0] * 4), chance=0.5) == 4
+    assert epochs_at_chance(entries[:4], chance=0.5, phases=2, in_units=True) == 0
+    assert epochs_at_chance(entries, chance=0.5, phases=2, in_units=True) == 4
+    assert epochs_at_chance(history([0.5] * 4), chance=0.5, in_units=True) == 4
+
+
+def test_a_training_that_learns_from_easier_images_alone_has_not_begun() -> None:
+    entries = [structs.replace(entry, phase=1 + (entry.epoch > 2)) for entry in history([1.0, 0.6] + [LN_3] * 4)]
+    assert [epochs_at_chance(entries[:count], chance=LN_3, phases=2) for count in range(7)] == [0] * 5 + [3, 4]
+    never = [structs.replace(entry, train_loss=LN_3) for entry in entries]
+    assert epochs_at_chance(never, chance=LN_3, phases=2) == 6
 
 
 def test_a_cell_of_an_earlier_version_may_lack_a_parameter() -> None:
@@ -134,6 +143,6 @@ def test_the_advice_leaves_out_what_would_not_be_easier() -> None:
         assert "train." not in text
         assert "init=WEIGHTS" in text
     phases = (Phase(epochs=4, params={"depth": 4.0}), Phase(epochs=5, params={"depth": 1.0}))
-    assert "try more epochs in the first phase or --set init" in describe_plateau(
-        replace(CELL, phases=phases), DATA, epochs=9
-    )
+    text = describe_plateau(replace(CELL, phases=phases), DATA, epochs=9)
+    assert text.startswith("has not begun to learn images as those of the test after 9 epochs")
+    assert "try more epochs in the phases before the last or --set init" in text

@@ -20,11 +20,14 @@ from zoo.models.classifier import Classifier
 from zoo.models.load import load_weights
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
+from zoo.plan.settings import TrainingSettings
 from zoo.report.tables import make_tables
 from zoo.results import store
 from zoo.results.verify import verify_run
 from zoo.run.cell import run_cell
 from zoo.specs import DatasetSpec
+from zoo.tasks.find import task_of_cell
+from zoo.train.accumulate import make_objectives
 from zoo.train.checkpoint import CHECKPOINT
 
 SKY = TOY.with_name("toysky.py")
@@ -130,6 +133,23 @@ def test_a_network_learns_them_from_the_features_of_its_last_layer():
     assert loss < 1e-3
     assert classifier.network[1].weight.grad.abs().sum() > 0
     assert classifier.eval()(images).shape == (256, 3)
+
+
+def test_the_loss_that_is_recorded_is_that_of_the_task_alone(host):
+    """It is compared with that of chance, and with that of validation images, which have no auxiliary truths."""
+    spec = registry.find(host, DatasetSpec, "toysky/discs")
+    task, classifier = task_of_cell(host, spec, "classify"), Classifier(nn.Linear(4, 3), channels=1)
+    head = AuxiliaryHead(classifier.network, outputs=3, truths=1, weight=1.0, seed=0)
+    weight = torch.randn(4, 4, requires_grad=True)
+    images, labels = torch.randn(6, 4), torch.arange(6.0) % 3
+    [objective] = make_objectives(
+        lambda images: images @ weight, classifier.network, task, TrainingSettings(), turns=1, auxiliary=head
+    )
+    loss, predictions = objective(images, torch.stack([labels, torch.full((6,), 5.0)], 1))
+    torch.testing.assert_close(loss, task.loss(predictions, labels.long()), rtol=0, atol=0)
+    loss.backward()
+    answers = (images @ weight)[:, 3]
+    torch.testing.assert_close(weight.grad[:, 3], images.T @ (2 * (answers - 5) / 6))
 
 
 @pytest.mark.parametrize(

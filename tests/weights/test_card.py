@@ -140,7 +140,7 @@ def test_the_card_states_other_training_images_and_a_training_that_has_not_begun
     monkeypatch.setattr(card, "good_result", lambda _: replace(result, cell=cell, not_begun=3))
     text = make_card(host, run_dir)
     assert "The training images changed from phase to phase: trained on count 9 for 1 epoch, then 600 for 1." in text
-    assert "- The network has not begun to learn after 3 epochs" in text
+    assert "- The network has not begun to learn images as those of the test after 3 epochs" in text
     of_budget = dataclasses.replace(cell, phases_from="budget")
     monkeypatch.setattr(card, "good_result", lambda _: replace(result, cell=of_budget))
     assert "then 600 for 1 (phases of the budget)." in make_card(host, run_dir)

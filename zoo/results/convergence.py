@@ -1,6 +1,7 @@
 """End of a training: the fall of its loss, and the losses of the epoch whose weights were kept.
 
-A training whose loss has stayed at chance from its first epoch on has not begun to learn, whatever its score is.
+A training whose loss has stayed at chance from its first epoch on, or in its whole last phase, has not begun to learn,
+whatever its score is.
 The validation AUC of the last epoch does not show whether a longer training would score higher: the learning rate falls
 to zero, and so does every change, in a short training as in a long one.
 """
@@ -66,24 +67,30 @@ def training_end(history: Sequence[Epoch], *, epoch: int) -> TrainingEnd:
     return TrainingEnd(fall=fall, train_loss=kept.train_loss, val_loss=kept.val_loss)
 
 
-def epochs_at_chance(history: Sequence[Epoch], *, chance: float | None, phases: int = 0) -> int:
+def epochs_at_chance(history: Sequence[Epoch], *, chance: float | None, phases: int = 0, in_units: bool = False) -> int:
     """Return the number of epochs of a training that has not begun to learn; 0 if it has, or is too short to tell.
+
+    In phases, these are all epochs, or those of the last phase: what a network learns from easier images, it may lose.
 
     Args:
         history: Its epochs from the first one on.
         chance: Loss of a network that has learned the frequencies of the classes alone (`zoo.tasks.task.Task`); None
             where the task has no such number.
-        phases: Number of phases of a training that estimates truths: their losses are in units of the truths of the
-            last phase, so that those of the others say nothing. 0 where all epochs count.
+        phases: Number of phases of the training.
+        in_units: Whether the training estimates truths: its losses are in units of the truths of the last phase, so
+            that those of the others say nothing.
     """
-    history = [entry for entry in history if not phases or entry.phase == phases]
-    if (
-        chance is None
-        or len(history) < PLATEAU_EPOCHS
-        or any(entry.train_loss < (1 - PLATEAU) * chance for entry in history)
-    ):
-        return 0
-    return len(history)
+    of_last = [entry for entry in history if not phases or entry.phase == phases]
+    for epochs in (of_last,) if in_units else (history, of_last):
+        if chance is not None and _stays_at([entry.train_loss for entry in epochs], chance):
+            return len(epochs)
+    return 0
+
+
+def _stays_at(losses: Sequence[float], chance: float) -> bool:
+    """Whether enough losses are close to chance, and none is lower; those of the first epochs may be higher."""
+    close = [loss for loss in losses if loss <= (1 + PLATEAU) * chance]
+    return len(close) >= PLATEAU_EPOCHS and min(close) >= (1 - PLATEAU) * chance
 
 
 def describe_plateau(cell: Cell, dataset: DatasetSpec | None, *, epochs: int) -> str:
@@ -102,7 +109,8 @@ def describe_plateau(cell: Cell, dataset: DatasetSpec | None, *, epochs: int) ->
         texts = (budget_phases(dataset, cell.recipe, name, epochs=total) for name in names)
         tries = [f"--set 'train.phases={text}'" for text in filter(None, texts)][:1]
     if len(cell.phases) > 1:
-        tries.append("more epochs in the first phase")
+        tries.append("more epochs in the phases before the last")
     tries.append("--set init=WEIGHTS of a classifier, or of a network for easier images")
-    so_far = f"has not begun to learn after {counted(epochs, 'epoch')} (its loss is that of chance)"
+    images = " images as those of the test" if len(cell.phases) > 1 else ""
+    so_far = f"has not begun to learn{images} after {counted(epochs, 'epoch')} (its loss is that of chance)"
     return f"{so_far}; try {' or '.join(tries)}"

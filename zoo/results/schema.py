@@ -22,7 +22,8 @@ class Epoch(Record, omit_defaults=True, kw_only=True):
 
     Args:
         epoch: Number, counted from 1.
-        train_loss: Mean loss over the epoch's steps; of a network that fits itself, over the first training images.
+        train_loss: Mean loss over the epoch's steps, without auxiliary truths; of a network that fits itself, over the
+            first training images.
         lr: Learning rate of its last step.
         val_loss: Mean loss on the validation split, by the moving average of the weights.
         val_auc: Macro one-vs-rest area there; None in tasks other than classification.

@@ -244,7 +244,7 @@ def _run(
         not_begun=0
         if cell.fits_itself
         else epochs_at_chance(
-            fitted.history, chance=prepared.chance_loss, phases=len(cell.phases) if task.targets else 0
+            fitted.history, chance=prepared.chance_loss, phases=len(cell.phases), in_units=bool(task.targets)
         ),
     )
     return with_metrics(host, finished, test_logits, test_labels, task=task)

@@ -42,6 +42,8 @@ def make_objectives(
 ) -> list[Objective]:
     """Return the objective of each turn: the network's own loss, or that of the task.
 
+    Auxiliary truths change the gradient of a loss, not its value.
+
     Args:
         module: Classifier, set up for precision and processes.
         network: Its network.
@@ -59,6 +61,7 @@ def make_objectives(
             truths = auxiliary.linear.out_features
             predictions, answers = predictions[:, :-truths], predictions[:, -truths:]
             beside = auxiliary.loss(answers.float(), labels[:, -truths:])
+            beside = beside - beside.detach()  # its gradient alone: the loss that is recorded is that of the task
             labels = labels[:, :-truths] if task.question.targets else labels[:, 0].long()
         if parts.loss is not None:
             return parts.loss(predictions.float(), labels) + beside, predictions

@@ -106,13 +106,8 @@ class Prepared:
 
     @property
     def chance_loss(self) -> float | None:
-        """Training loss of a network that has learned nothing; None where it is not known, as of a plugin's loss or
-        with auxiliary truths."""
-        return (
-            None
-            if self.settings.loss or self.settings.auxiliary
-            else self.task.chance_loss(self.train_split.class_counts)
-        )
+        """Training loss of a network that has learned nothing; None where it is not known, as of a plugin's loss."""
+        return None if self.settings.loss else self.task.chance_loss(self.train_split.class_counts)
 
     @property
     def train_split(self) -> Split:
@@ -284,7 +279,7 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
         nonlocal note
         history.append(so_far[-1])
         epochs = epochs_at_chance(
-            so_far, chance=prepared.chance_loss, phases=len(cell.phases) if prepared.task.targets else 0
+            so_far, chance=prepared.chance_loss, phases=len(cell.phases), in_units=bool(prepared.task.targets)
         )
         note = describe_plateau(cell, prepared.data.spec, epochs=epochs) if epochs else None
         epoch_ended(so_far[-1])
