@@ -10,7 +10,7 @@ from zoo.errors import UsageError, nearest
 from zoo.paths import user_path
 from zoo.plan.overrides import PHASES
 from zoo.plan.parts import check_auxiliary, resolve_parts
-from zoo.plan.phases import make_phases, phases_epochs
+from zoo.plan.phases import budget_phases_of, make_phases, phases_epochs
 from zoo.plan.request import Request
 from zoo.plan.settings import SETTING_NAMES, TrainingSettings
 from zoo.plan.shared import OnData, Shared
@@ -72,7 +72,8 @@ def phases_of_model(
     settings: TrainingSettings | None,
     phases_of: PhasesOf,
 ) -> tuple[Phase, ...]:
-    """Return the phases of a network's training, and note where it could start from its bundled classifier.
+    """Return the phases of a network's training; note where it could start from its bundled classifier, or has none
+    of the budget because it starts from weights.
 
     Args:
         shared, data: What the cells share.
@@ -88,11 +89,21 @@ def phases_of_model(
             f"{model.id} starts from random weights; to start from those of its bundled classifier: "
             f"--set init={model.name}.{dataset.name}"
         )
-    # Those of a budget make classes easier to separate, which is useless where a task trains on some, and
-    # estimated truths easier to see, which is useless for a start from other weights.
-    own_images = question.trained_on and not question.targets
-    useless = bool(own_images or (question.targets and settings.init))
+    # Those of a budget make classes easier to separate, and estimated truths easier to see, which is useless where a
+    # task trains on some classes, and for a start from other weights.
+    useless = (question.trained_on and not question.targets) or settings.init
     of_budget = not data.images and (bool(shared.of_training_images) or not useless)
+    if (
+        settings.init
+        and not data.images
+        and budget_phases_of(
+            dataset, data.recipe, settings=shared.settings, budget=shared.budget, epochs=settings.epochs
+        )
+    ):
+        shared.note(
+            f"the phases of budget {shared.budget.name} on {dataset.id} are left out for {model.id}, which starts from "
+            "weights; they can be given: --set train.phases=..."
+        )
     return phases_of(settings.epochs, of_budget)
 
 
