@@ -67,6 +67,22 @@ def test_a_budget_has_the_phases_that_its_data_set_declares(staged, settings, ep
     assert cell.trained_on.endswith("(phases of the budget)") == bool(kept)
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"epochs": 1}, "foreignsky/clumps: a training of 1 epoch has 1 of the 3 phases of budget smoke"),
+        ({"epochs": 2}, "foreignsky/clumps: a training of 2 epochs has 2 of the 3 phases of budget smoke"),
+        ({"epochs": 3}, ""),
+        ({"epochs": 1, "train.phases": "none"}, ""),
+        ({"epochs": 1, "data.boost": 2}, ""),
+    ],
+)
+def test_phases_that_a_short_training_leaves_out_are_stated_once(staged, settings, words):
+    notes = []
+    staged(settings, models="toyzoo/*", note=notes.append)
+    assert [note.partition(";")[0] for note in notes if "phases" in note] == [words] * bool(words)
+
+
 def test_phases_of_the_budget_are_those_that_can_be_given(staged):
     [of_budget] = staged({"epochs": 6})
     [given] = staged({"train.phases": "boost=9*2, boost=6*1, boost=3*3"})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from zoo.data.phases import Phase
 from zoo.errors import UsageError, nearest
 from zoo.paths import user_path
+from zoo.phase_text import read_phases
 from zoo.plan.overrides import PHASES
 from zoo.plan.parts import check_auxiliary, resolve_parts
 from zoo.plan.phases import budget_phases_of, make_phases, phases_epochs
@@ -108,15 +109,23 @@ def phases_of_model(
 
 
 def data_phases(shared: Shared, data: OnData, epochs: int, of_budget: bool) -> tuple[Phase, ...]:
-    """Return the phases of a training on a data set.
+    """Return the phases of a training on a data set, and note how many of the budget are left out.
 
     Args:
         shared, data: What the cells share.
         epochs: Number of epochs.
         of_budget: Whether those of the budget hold where the request states none.
     """
+    dataset, budget = data.dataset, shared.budget
     settings = shared.settings if of_budget else {**shared.settings, PHASES: ""}
-    return make_phases(shared.host, data.dataset, data.recipe, settings=settings, budget=shared.budget, epochs=epochs)
+    if text := budget_phases_of(dataset, data.recipe, settings=settings, budget=budget, epochs=epochs):
+        declared, kept = (len(read_phases(each, of=PHASES)) for each in (dataset.budget_phases[budget.name], text))
+        if kept < declared:
+            shared.note(
+                f"{dataset.id}: a training of {counted(epochs, 'epoch')} has {kept} of the {declared} phases of budget "
+                f"{budget.name}; the others would have less than an epoch"
+            )
+    return make_phases(shared.host, dataset, data.recipe, settings=settings, budget=budget, epochs=epochs)
 
 
 def _check_new_noise(shared: Shared, data: OnData) -> None:
