@@ -61,6 +61,8 @@ def test_truths_are_part_of_the_run_id_and_the_defaults_are_not(host):
     assert not {"auxiliary", "auxiliary_weight"} & plain.training.keys()
     assert cell.training["auxiliary"] == NAMES
     assert len({plain.run_id, cell.run_id, other.run_id}) == 3
+    for none in ("none", None, ""):
+        assert plan(host, auxiliary=none, auxiliary_weight=0.5) == [plain]
 
 
 @pytest.mark.parametrize(
@@ -71,6 +73,11 @@ def test_truths_are_part_of_the_run_id_and_the_defaults_are_not(host):
         ({"auxiliary": "colour,"}, "must be names of stored truths"),
         ({"auxiliary": "colour", "stream": True}, "a stream keeps the labels only"),
         ({"auxiliary": "colour", "auxiliary_weight": -1}, "auxiliary_weight=-1"),
+        ({"auxiliary": "colour", "auxiliary_weight": 0}, "auxiliary=colour has no use with auxiliary_weight=0"),
+        ({"auxiliary_weight": 0.3}, "auxiliary_weight=0.3 has no use in a training without auxiliary truths"),
+        ({"auxiliary": "none", "tiny.auxiliary_weight": 0.3}, "auxiliary_weight=0.3 has no use"),
+        ({"auxiliary": "colour,colour"}, "auxiliary=colour,colour names colour twice"),
+        ({"auxiliary": "colour", "task": "regress:colour"}, "auxiliary=colour is estimated by the task already"),
     ],
 )
 def test_what_cannot_be_is_refused_in_the_plan(host, settings, message):

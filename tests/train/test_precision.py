@@ -80,6 +80,16 @@ def test_each_network_has_its_precision_on_each_processor(host, monkeypatch):
     assert resolve_precision("auto", "mps") == "fp32"
 
 
+def test_a_plan_states_where_tf32_changes_nothing(host):
+    for device, words in (("cpu", ["on the device cpu, it is fp32"]), ("cuda", [])):
+        notes = []
+        request = Request(
+            models=["halfnets/willing"], data=["stripes"], budget="smoke", device=device, precision="tf32"
+        )
+        assert make_plan(host, request, note=notes.append)[0].precision == "tf32"
+        assert [note.rpartition(": ")[2] for note in notes] == words
+
+
 def test_a_plan_states_the_processors_that_it_is_for(monkeypatch):
     monkeypatch.setattr(devices, "_surely_no_gpu", lambda: True)
     monkeypatch.setattr(devices, "has_fast_bf16", lambda: True)

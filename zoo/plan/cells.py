@@ -43,6 +43,8 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
     # Only time is measured while planning, so only that needs the device here.
     device = (resolve_device if request.match == "time" else planned_device)(request.device)
     resolve_precision(request.precision, device)  # an unknown name is refused before anything is looked up
+    if request.precision == "tf32" and device != "cuda":
+        note(f"--precision tf32 is for the tensor cores of CUDA devices: on the device {device}, it is fp32")
     budget = find_budget(request.budget or ("paper" if device == "cuda" else "laptop"))
     models = registry.match(host, ModelSpec, request.models)
     datasets = registry.match(host, DatasetSpec, request.data)

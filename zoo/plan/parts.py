@@ -64,8 +64,20 @@ def check_auxiliary(settings: TrainingSettings, scenes: Scenes | None, *, questi
 
     Raises:
         UsageError: A truth is not stored, turns with the image, or is undefined or the same for all images that may be
-            trained on; or the training images are streamed.
+            trained on; it is named twice, or estimated by the task; their weight is 0; or the training images are
+            streamed.
     """
+    names = settings.auxiliary_names
+    if settings.auxiliary_weight == 0:
+        raise UsageError(
+            f"auxiliary={settings.auxiliary} has no use with auxiliary_weight=0.", hint="Leave out one of the two."
+        )
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"auxiliary={settings.auxiliary} names {', '.join(twice)} twice.", hint="Name it once.")
+    if asked := [name for name in names if name in question.targets]:
+        raise UsageError(
+            f"auxiliary={', '.join(asked)} is estimated by the task already.", hint="Leave it out of auxiliary."
+        )
     if settings.stream:
         raise UsageError(
             f"auxiliary={settings.auxiliary} needs stored truths; a stream keeps the labels only.",
@@ -75,7 +87,6 @@ def check_auxiliary(settings: TrainingSettings, scenes: Scenes | None, *, questi
         from zoo.data.targets import truth_names
         from zoo.data.truth import truth_arrays
 
-        names = settings.auxiliary_names
         known = _differing(truth_names(scenes.parameters, truth_arrays(scenes)), scenes, question=question, data=data)
         if same := [name for name in names if name not in _differing(names, scenes, question=question, data=data)]:
             raise UsageError(

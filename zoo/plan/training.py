@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zoo.data.phases import Phase
@@ -13,7 +14,7 @@ from zoo.plan.overrides import PHASES
 from zoo.plan.parts import check_auxiliary, resolve_parts
 from zoo.plan.phases import budget_phases_of, make_phases, phases_epochs
 from zoo.plan.request import Request
-from zoo.plan.settings import SETTING_NAMES, TrainingSettings
+from zoo.plan.settings import LATER, SETTING_NAMES, TrainingSettings
 from zoo.plan.shared import OnData, Shared
 from zoo.plurals import counted
 from zoo.specs import ModelSpec
@@ -35,6 +36,8 @@ def stated_training(host: Host, settings: Mapping[str, Any], request: Request) -
     given = {name: settings[name] for name in SETTING_NAMES if name in settings}
     if "init" in given:
         given["init"] = resolve_init(host, given["init"], store=user_path(request.store))
+    if given.get("auxiliary", "") in ("none", None):
+        given["auxiliary"] = ""
     epochs = phases_epochs(settings)
     if epochs is not None and given.setdefault("epochs", epochs) != epochs:
         raise UsageError(
@@ -57,10 +60,18 @@ def training_settings(shared: Shared, data: OnData, model: ModelSpec) -> Trainin
         )
     if model.fits_itself:
         return None
-    given = {**model.training, **shared.budget.training, **shared.training[model.id]}
+    stated = shared.training[model.id]
+    given = {**model.training, **shared.budget.training, **stated}
     settings = TrainingSettings(**resolve_parts(shared.host, given, task=data.asked.name))
     if settings.auxiliary:
         check_auxiliary(settings, data.scenes, question=data.task.question, data=data.dataset.id)
+    elif settings.auxiliary_weight != (usual := LATER["auxiliary_weight"]):
+        if "auxiliary_weight" in stated:
+            raise UsageError(
+                f"auxiliary_weight={settings.auxiliary_weight:g} has no use in a training without auxiliary truths.",
+                hint="Leave it out, or name truths: --set auxiliary=NAME",
+            )
+        settings = replace(settings, auxiliary_weight=usual)  # that of the plugin, for truths that were switched off
     if settings.new_noise:
         _check_new_noise(shared, data)
     return settings
