@@ -99,3 +99,16 @@ def test_an_auxiliary_truth_that_is_the_same_for_all_images_stops_the_plan():
     ) as refused:
         planned(["gconv/p4m"], "modelA", settings={"auxiliary": "shear,total_einstein_radius"})
     assert "shear" in refused.value.hint
+
+
+@pytest.mark.parametrize("name", ["p4cnn", "p4cnn_pooled", "p4mcnn", "z2cnn"])
+def test_auxiliary_truths_of_a_network_without_features_stop_the_plan(name):
+    with pytest.raises(UsageError, match=f"gconv/{name}: .* does not end with a linear layer of 3 outputs"):
+        planned([f"gconv/{name}"], "modelA", settings={"auxiliary": "shear"})
+
+
+def test_a_wildcard_leaves_out_networks_without_features_for_auxiliary_truths():
+    notes = []
+    cells = planned(["gconv/p4mcnn*", "gconv/p4m"], "modelA", notes, settings={"auxiliary": "shear"})
+    assert [cell.model for cell in cells] == ["gconv/p4m"]
+    assert any("gconv/p4mcnn is left out" in note for note in notes)

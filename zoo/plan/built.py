@@ -54,7 +54,7 @@ def check_arguments(
 
     Raises:
         UsageError: The builder refuses an argument by this error or a ValueError, or the network brings what the
-            settings ask for, or does not take the weights that it starts from.
+            settings ask for, has no features for auxiliary truths, or does not take the weights that it starts from.
     """
     parts = settings is not None and (settings.loss or settings.optimizer or settings.auxiliary or settings.init)
     stated = dict(hparams) != dict(model.defaults) or (model.fits_itself and task.question.targets)
@@ -67,8 +67,24 @@ def check_arguments(
     network = build(task.outputs)
     if network is not None and settings is not None:
         check_brought(network, settings, model=model.id)
+        if settings.auxiliary:
+            _check_features(network, outputs=task.outputs, model=model.id)
         if settings.init:
             check_start(host, model.id, settings.init, network=network, outputs=task.outputs, build=build)
+
+
+def _check_features(network: nn.Module, *, outputs: int, model: str) -> None:
+    """Refuse auxiliary truths of a network that has no features from which they could be estimated.
+
+    Raises:
+        UsageError: The network does not end with a linear layer.
+    """
+    from zoo.models.auxiliary import AuxiliaryHead
+
+    try:
+        AuxiliaryHead(network, outputs=outputs, truths=1, weight=1.0, seed=0)
+    except TrainingError as error:
+        raise UsageError(f"{model}: {error.args[0]}", hint=error.hint) from error
 
 
 def _has_small_images(host: Host, recipe: Recipe, sizes: Mapping[str, int]) -> bool:
