@@ -81,15 +81,19 @@ def resolve_precision(precision: str, device: str, *, bf16_devices: Collection[s
     return precision
 
 
-def note_on_precision(device: str, precisions: Collection[str]) -> str:
+def note_on_precision(device: str, precisions: Collection[str], *, own_fits: Collection[str] = ()) -> str:
     """Return a sentence on the processors that a plan for the CPU is made for, or "".
 
     Args:
         device: Requested device.
         precisions: Precisions of the plan's trainings.
+        own_fits: Precisions of its networks that fit themselves, other than "fp32" where the request states one.
     """
     if planned_device(device) != "cpu":
         return ""
+    if not precisions:
+        stated = ", ".join(sorted({*own_fits} - {"fp32"}))
+        return f"networks that fit themselves do not train with a precision: {stated} has no use" if stated else ""
     if "bf16" in precisions:
         return (
             "the plan is for processors with avx512_bf16 or amx; on others a training in bf16 takes several times as "

@@ -150,6 +150,18 @@ def test_a_stated_mass_of_the_training_overrides_the_budget_as_one_of_the_data_d
     assert cell.phases == (Phase(epochs=1, params={"mass_scale": 1.0, "mass_fraction": 0.05}),)
 
 
+def test_a_phase_with_the_default_of_a_parameter_says_so():
+    [cell] = make_plan(
+        load_plugins(environment={}),
+        Request(
+            models=["gconv/p4"], data=["deeplense/modelA"], budget="laptop", device="cpu",
+            settings={"train.phases": "mass_fraction=0.1*3, *4"},
+        ),
+    )  # fmt: skip
+    assert describe_phases(cell.phases) == "mass_fraction 0.1 for 3 epochs, then the default for 4"
+    assert describe_phases(cell.phases[::-1]).startswith("mass_fraction by default for 4 epochs, then 0.1 for 3")
+
+
 def test_several_parameters_are_named_in_every_phase():
     two = [Phase(epochs=1, params={"snr": 50.0, "sky": "U(0, 1)"}), Phase(epochs=2000, params={"snr": 9, "sky": 0.5})]
     assert describe_phases(two) == "snr 50, sky U(0, 1) for 1 epoch, then snr 9, sky 0.5 for 2,000"

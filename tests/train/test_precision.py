@@ -15,6 +15,7 @@ from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.results import store
 from zoo.run.cell import run_cell
+from zoo.run.where import Where
 
 NETS = """
 import torch
@@ -97,6 +98,17 @@ def test_a_plan_states_the_processors_that_it_is_for(monkeypatch):
     assert "for processors with avx512_bf16 or amx" in note_on_precision("auto", ["fp32", "bf16"])
     monkeypatch.setattr(devices, "has_fast_bf16", lambda: False)
     assert "the plan is in float32" in note_on_precision("cpu", ["fp32"])
+
+
+def test_a_plan_of_networks_that_fit_themselves_states_that_they_have_no_precision(host):
+    for precision, words in (("bf16", "do not train with a precision: bf16 has no use"), ("auto", "")):
+        request = Request(
+            models=["halfnets/alone"], data=["stripes"], budget="smoke", device="cpu", precision=precision
+        )
+        notes = Where(device="cpu").notes(make_plan(host, request))
+        assert len(notes) == bool(words)
+        assert all(note.endswith(words) for note in notes)
+    assert Where(device="cpu").notes([]) == []
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])

@@ -16,7 +16,7 @@ from zoo.cli.detach import detach as start_detached
 from zoo.cli.detach import say_ready
 from zoo.cli.options import PATH, options_of, read_seeds, value_of
 from zoo.cli.plan import print_plan
-from zoo.devices import note_on_auto, note_on_precision, resolve_device
+from zoo.devices import resolve_device
 from zoo.errors import DataError, UsageError
 from zoo.isolation import printing_to_stderr
 from zoo.paths import user_path
@@ -122,8 +122,7 @@ def bench(
     for problem in plan.problems:
         echo(f"note: {problem}", err=True)
     if dry_run:
-        precisions = {cell.precision for cell in cells}
-        for about in filter(None, (note_on_auto(where.device), note_on_precision(where.device, precisions))):
+        for about in where.notes(cells):
             echo(f"note: {about}", err=True)
         if as_json:
             print_json([cell.to_json() for cell in cells])

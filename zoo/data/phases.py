@@ -97,6 +97,10 @@ def describe_phases(phases: Sequence[Phase]) -> str:
 
 
 def describe_params(params: Mapping[str, Any], *, named: bool = True) -> str:
-    """Return "depth 4, snr 50", or the values alone."""
-    texts = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in params.items()}
+    """Return "depth 4, snr 50", or the values alone; None, which leaves a value to the data set, is its default."""
+    default = "by default" if named else "the default"
+    texts = {
+        name: default if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+        for name, value in params.items()
+    }
     return ", ".join(f"{name} {text}" if named else text for name, text in texts.items())

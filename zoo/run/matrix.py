@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from zoo.devices import note_on_auto, note_on_precision, resolve_device
+from zoo.devices import resolve_device
 from zoo.errors import UsageError
 from zoo.paths import absolute_variables, make_dir
 from zoo.plan.built import check_turns
@@ -105,10 +105,8 @@ def run_matrix(
     manner = where.resolved(host, here=here)
     if here and manner.device == "cuda":
         resolved = resolved.on_all_gpus()
-    precisions = {cell.precision for cell in todo}
-    for note in (note_on_auto(where.device), note_on_precision(where.device, precisions)) if todo and not here else ():
-        if note:
-            logger.warning("%s", note)
+    for note in where.notes(todo) if todo and not here else ():
+        logger.warning("%s", note)
     folders = {cell.run_id: store / cell.folder for cell in cells}
     works = {
         cell.run_id: CellWork(

@@ -8,13 +8,14 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from zoo.devices import planned_device, resolve_device
+from zoo.devices import note_on_auto, note_on_precision, planned_device, resolve_device
 from zoo.errors import UsageError
 from zoo.plan.request import option
 from zoo.train.team import Team, find_team
 
 if TYPE_CHECKING:
     from zoo.host import Host
+    from zoo.results.cell import Cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,13 @@ class Where:
             images=None if self.images is None else self.images.absolute(),
             plugins=tuple(str(Path(file).absolute()) for file in files),
         )
+
+    def notes(self, cells: Sequence[Cell]) -> list[str]:
+        """Return sentences on device and precision that cells are planned for."""
+        trained = {cell.precision for cell in cells if not cell.fits_itself}
+        own_fits = {cell.precision for cell in cells if cell.fits_itself}
+        about = (note_on_auto(self.device), note_on_precision(self.device, trained, own_fits=own_fits))
+        return [note for note in about if note]
 
     def to_argv(self) -> list[str]:
         """Return the options of `zoo run-cell`; what has its default is left out, but for the device."""
