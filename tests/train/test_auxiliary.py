@@ -180,12 +180,22 @@ def test_a_layer_that_is_applied_to_every_pixel_is_refused():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["", "regress:sersic.effective_radius,classes=b+c"], ids=["classify", "regress"])
-def test_a_training_leaves_them_out_of_what_it_keeps_and_resumes_to_the_same_bits(host, tmp_path, monkeypatch, task):
-    [cell] = plan(host, task=task, auxiliary="colour")
+@pytest.mark.parametrize(
+    ("task", "settings"),
+    [
+        ("", {}),
+        ("", {"train.phases": "snr=50*1, *1"}),
+        ("regress:sersic.effective_radius,classes=b+c", {}),
+    ],
+    ids=["classify", "phases", "regress"],
+)
+def test_a_training_leaves_them_out_of_what_it_keeps_and_resumes_to_the_same_bits(
+    host, tmp_path, monkeypatch, task, settings
+):
+    [cell] = plan(host, task=task, auxiliary="colour", **settings)
     whole = run_cell(host, cell, store.prepare_run(tmp_path / "whole", cell), device="cpu")
     assert whole.status == "ok", whole.error
-    [plain] = plan(host, task=task)
+    [plain] = plan(host, task=task, **settings)
     without = run_cell(host, plain, store.prepare_run(tmp_path / "whole", plain), device="cpu")
     assert verify_run(whole.run_dir).problems == []
     network = load_weights(host, whole.run_dir / store.WEIGHTS)
