@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from zoo_deeplense.tables import BUDGETS as IN_IMAGES
-from zoo_deeplense.tables import MODEL_2, MODEL_3, MODEL_A, PHASES
+from zoo_deeplense.tables import MODEL_2, MODEL_3, MODEL_A, MORE_RAYS, PHASES
 
 from zoo import registry
 from zoo.budgets import BUDGETS
@@ -25,6 +25,14 @@ def row(name: str, paper: str, *others: str) -> str:
 def special(name: str) -> str:
     """Return Model A's value of a parameter, and those of the two populations that have another one."""
     return f"{MODEL_A[name]:g} (`model2` {MODEL_2[name]:g}, `model3` {MODEL_3[name]:g})"
+
+
+def rays(budget: str) -> str:
+    """Return the rays of a budget, and those of the populations that need more."""
+    more = {name: rays[budget] for name, rays in MORE_RAYS.items() if budget in rays}
+    groups = {count: [f"`{name}`" for name in more if more[name] == count] for count in sorted(set(more.values()))}
+    others = "; ".join(f"{', '.join(names)} {count}" for count, names in groups.items())
+    return f"{IN_IMAGES[budget]['over_sampling']} ({others})"
 
 
 def steps(budget: str) -> str:
@@ -48,7 +56,7 @@ ROWS = [
     ),
     row("reference pixel, arcsec", special("reference_pixel_scale"), *["the same"] * len(SMALLER)),
     row("phases (`mass_scale`)", *(steps(budget) for budget in ("paper", *SMALLER))),
-    row("rays per pixel and axis", special("over_sampling"), *(str(IN_IMAGES[b]["over_sampling"]) for b in SMALLER)),
+    row("rays per pixel and axis", special("over_sampling"), *(rays(budget) for budget in SMALLER)),
 ]
 
 
@@ -58,11 +66,14 @@ def test_the_table_of_budgets_is_that_of_the_code(line: str) -> None:
 
 
 def test_all_populations_share_what_a_budget_changes() -> None:
-    """So one table describes all of them; what it does not name, no budget changes."""
+    """Except the rays that some need. So one table describes all of them; what it does not name, no budget changes."""
     named = {"image_size", "pixel_scale", "over_sampling"}
     for spec in registry.listed(load_plugins(environment={}), DatasetSpec, pattern="deeplense/*"):
         if spec.simulated:
-            assert spec.budgets == IN_IMAGES
+            for budget, values in spec.budgets.items():
+                assert values == {**IN_IMAGES[budget], "over_sampling": values["over_sampling"]}
+                expected = MORE_RAYS.get(spec.name, {}).get(budget, IN_IMAGES[budget]["over_sampling"])
+                assert values["over_sampling"] == expected
             assert spec.budget_phases == PHASES
             assert {name for values in spec.budgets.values() for name in values} == named
 

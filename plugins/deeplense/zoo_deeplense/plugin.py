@@ -86,7 +86,7 @@ def _population(
         normal=NORMAL,
         params=params,
         meanings=_meanings(params),
-        budgets=tables.BUDGETS,
+        budgets=tables.budgets_of(name),
         budget_notes=tables.BUDGET_NOTES,
         budget_phases=tables.PHASES,
         yields=tables.YIELDS,

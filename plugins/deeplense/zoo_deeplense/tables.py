@@ -18,10 +18,32 @@ BUDGETS: dict[str, dict[str, Any]] = {
     "laptop": _SMALLER,
     "evening": _SMALLER,
 }
+# Rays per pixel and axis of populations that need more, for errors below the noise in all pixels of 48 images
+# (benchmarks/results/accuracy.md): name -> budget -> number.
+MORE_RAYS: dict[str, dict[str, int]] = {
+    "model2": {"smoke": 24, "laptop": 10, "evening": 10},
+    "model3": {"smoke": 32, "laptop": 32, "evening": 32},
+    "modelA_beta19": {"smoke": 24, "laptop": 8, "evening": 8},
+    "modelA_lens_light": {"smoke": 24, "laptop": 8, "evening": 8},
+    "modelA_multipoles": {"smoke": 16},
+    "modelA_offcentre": {"smoke": 24, "laptop": 12, "evening": 12},
+    "modelA_tnfw": {"smoke": 16, "laptop": 8, "evening": 8},
+}
 BUDGET_NOTES = {
     budget: "{image_size} x {image_size} pixels of {pixel_scale} arcsec".format(**values)
     for budget, values in BUDGETS.items()
 }
+
+
+def budgets_of(name: str) -> dict[str, dict[str, Any]]:
+    """Return what each budget changes in a population."""
+    rays = MORE_RAYS.get(name, {})
+    return {
+        budget: {**values, "over_sampling": rays.get(budget, values["over_sampling"])}
+        for budget, values in BUDGETS.items()
+    }
+
+
 # From random weights, short trainings on the published masses alone begin late (Model A) or not at all (Model B). At
 # four times the mass they begin at once, and the mix leads from there to the published ones (measured in docs/data.md).
 PHASES = {
