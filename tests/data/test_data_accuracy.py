@@ -42,6 +42,19 @@ def test_every_population_is_as_accurate_as_its_noise_demands(name: str) -> None
     assert found.accurate
 
 
+NOT_YET = ("deeplense/model_2019_ideal", "deeplense/model_2019_representative")
+"""Populations whose images of fewer pixels are less accurate; docs/populations.md states why."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in POPULATIONS if name not in NOT_YET])
+def test_images_of_fewer_pixels_are_as_accurate(name: str) -> None:
+    budget = registry.find(HOST, DatasetSpec, name).budgets["laptop"]
+    found = measure_accuracy(HOST, name, "caustics/caustics", images=3, params=budget)
+    assert found.over_sampling == budget["over_sampling"]
+    assert found.accurate
+
+
 @pytest.mark.parametrize(("rays", "reference"), [(1, FINE), (FINE // 2, FINE), (FINE, 2 * FINE), (20, 40)])
 def test_the_reference_has_at_least_twice_the_rays(rays: int, reference: int) -> None:
     """Compared with its own rays, an image has no error."""
