@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from headline_equivariance import equivariance_table
 from headline_notes import like_2021, machines_note, notes, old_definition, phases_note, runs_note
 from headline_pictures import picture_of
 from headline_runs import Run, bundled, choice, full_size, installed, name_of, problem_size
@@ -48,10 +49,13 @@ classifier of numbers of the image, or of a lens that is fitted to it. †: a ne
 the strongest baseline of its table (`zoo report` compares the two image by image where they were tested on the same
 ones, and so marks small differences, too). Terms are in the [glossary](glossary.md)."""
 EQUIVARIANCE = """\
-The equivariance error is the root mean square change of the trained network's centred logits under the eight
-symmetries of the square, over their spread between images: 0 is that of an invariant network, 1.4 that of a network
-whose answers for an image and for the turned image are unrelated. Class flips are the share of 64 validation images
-whose class changes under one of the symmetries; 10 % of so few is uncertain by 4 percentage points."""
+The equivariance error is the root mean square change of the trained network's centred logits when the image is turned
+or mirrored, over their spread between images: 0 is that of an invariant network, 1.4 that of a network whose answers
+for an image and for the turned image are unrelated. Every network is measured under one group, the eight symmetries of
+the square; apart from this, under those of them that belong to the group that the network declares (`-`: it declares
+none); and at 17 and 45 degrees. Class flips are the share of 64 validation images whose class changes under one of the
+symmetries of the square; 10 % of so few is uncertain by 4 percentage points. At the two angles they are of 16 images,
+which are smoothed and cut to a disc before they are turned."""
 FRESH = """\
 Fresh AUC is the macro AUC (for detectors the AUROC) on as many new test images of the same recipe, which nothing else
 has seen; test - fresh is the difference with its 95 % interval. A difference above 0 beyond chance would show that a
@@ -156,6 +160,7 @@ def make_page(runs: Sequence[Run]) -> str:
                 notes(whole),
                 machines_note(whole),
                 runs_note(whole),
+                equivariance_table(whole),
                 time_table(whole),
                 shift_table(whole),
             ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from headline_equivariance import equivariance_cells, equivariance_headings
 from headline_notes import fitted_notes, notes, old_definition, phases_note
 from headline_page import newest_last, title
 from headline_runs import Run, dataset_of, full_size, name_of
@@ -12,8 +13,6 @@ from headline_tables import (
     CLASSES,
     area,
     best_first,
-    equivariance_cells,
-    equivariance_headings,
     macs_of,
     marks_of,
     rows,

@@ -58,7 +58,6 @@ def score_table(runs: Sequence[Run]) -> str:
         "micro",
         "macro (95 %)",
         *(column.heading for column in measured_of(runs)),
-        *equivariance_headings(runs),
         *(column.heading for column in SETTINGS),
     ]
     body, variants = [], best_first(runs)
@@ -70,7 +69,7 @@ def score_table(runs: Sequence[Run]) -> str:
                 f"`{variant.name}`{mark}", str(len(variant.results)), f"{first.cost.parameters:,}",
                 macs_of(first), *(area(mean(variant.auc(name))) for name in (*CLASSES, "micro")),
                 f"{area(macro.score)} ({area(macro.low)} to {area(macro.high)})",
-                *(column.cell(*variant.results) for column in measured_of(runs)), *equivariance_cells(first, runs),
+                *(column.cell(*variant.results) for column in measured_of(runs)),
                 *(column.cell(first) for column in SETTINGS),
             ]
         )  # fmt: skip
@@ -78,7 +77,7 @@ def score_table(runs: Sequence[Run]) -> str:
     if runs[0].cell.budget != "paper" or data not in PUBLISHED:
         return rows(header, body)
     for name, areas in PUBLISHED[data].items():
-        unknown = [""] * (1 + len(measured_of(runs)) + len(equivariance_headings(runs)) + len(SETTINGS))
+        unknown = [""] * (1 + len(measured_of(runs)) + len(SETTINGS))
         body.append([f"*published: {name}*", "1", "", "", *map(area, areas), *unknown])
     return rows(header, body) + "\n\n" + verdict(best_first(runs), data)
 
@@ -306,17 +305,6 @@ def normal_first(runs: Sequence[Run]) -> list[Variant]:
     """Return the variants of a classification, best area of the first class first, which is the normal one."""
     variants = best_first(runs)
     return sorted(variants, key=lambda variant: -mean(variant.auc(variant.results[0].classes[0])))
-
-
-def equivariance_headings(runs: Sequence[Run]) -> list[str]:
-    """Return the headings of the equivariance columns; none where all runs hold the measure of earlier versions."""
-    return ["equivariance error", "class flips"] if any(run.result.equivariance.after for run in runs) else []
-
-
-def equivariance_cells(result: Finished, runs: Sequence[Run]) -> list[str]:
-    """Return the cells of a row of a table of these runs under `equivariance_headings`."""
-    columns = {column.heading: column for column in MEASURED}
-    return [columns[heading].cell(result) for heading in equivariance_headings(runs)]
 
 
 def macs_of(result: Finished) -> str:
