@@ -47,7 +47,8 @@ they were compared on is not recorded), and the phases with p4m; for the other n
 this respect the tables favour p4m. *(baseline)*: a
 classifier of numbers of the image, or of a lens that is fitted to it. †: a network whose macro AUC is not above that of
 the strongest baseline of its table (`zoo report` compares the two image by image where they were tested on the same
-ones, and so marks small differences, too). Terms are in the [glossary](glossary.md)."""
+ones, and so marks small differences, too). ‡: a network whose macro AUC is not above that of the best scalars baseline
+(`baselines/scalars_*`) of its table either. Terms are in the [glossary](glossary.md)."""
 EQUIVARIANCE = """\
 The equivariance error is the root mean square change of the trained network's centred logits when the image is turned
 or mirrored, over their spread between images: 0 is that of an invariant network, 1.4 that of a network whose answers
@@ -87,7 +88,7 @@ Rows that started from the weights of a classifier have seen the training images
 started from random weights. They compare trainings of unequal cost."""
 TASKS = """\
 Best score first; with several seeds, means. *(baseline)*: a closed form, or a fit without training. †: a network that
-is not above the best baseline."""
+is not above the best baseline. ‡: a network that is not above the best baseline of scalars of the image either."""
 UNITS = "MAE, RMSE and CRPS are in the unit of the target, of which a share of the mass has none."
 WITH_LABELS = """\
 *Labels of all classes*, in the rows below the detectors: the trainings with seed 0 of the classification table, by

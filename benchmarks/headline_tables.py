@@ -83,17 +83,22 @@ def score_table(runs: Sequence[Run]) -> str:
 
 
 def marks_of(variants: Sequence[Variant], runs: Sequence[Run]) -> list[str]:
-    """Return what stands behind the name of each variant: that it is a baseline, or not above the strongest one."""
-    datasets = {run.result.run_id: dataset_of(run) for run in runs}
-    ranks = [
-        variant.rank if is_baseline(variant.results[0].cell, datasets[variant.results[0].run_id]) else None
-        for variant in variants
-    ]
-    bar = max((rank for rank in ranks if rank is not None), default=-math.inf)
-    return [
-        " (baseline)" if rank is not None else " †" if variant.rank <= bar else ""
-        for variant, rank in zip(variants, ranks, strict=True)
-    ]
+    """Return what stands behind the name of each variant: that it is a baseline, or which ones it is not above.
+
+    † is for the strongest baseline, ‡ for the best one that sees nothing but scalars of the image.
+    """
+    dataset = dataset_of(runs[0])
+    baselines = [variant for variant in variants if is_baseline(variant.results[0].cell, dataset)]
+    of_scalars = [variant for variant in baselines if "scalars" in variant.model]
+    bars = {
+        mark: max((variant.rank for variant in own), default=-math.inf)
+        for mark, own in (("†", baselines), ("‡", of_scalars))
+    }
+    marks = []
+    for variant in variants:
+        found = "".join(mark for mark, bar in bars.items() if variant.rank <= bar)
+        marks.append(" (baseline)" if variant in baselines else f" {found}".rstrip())
+    return marks
 
 
 def verdict(variants: Sequence[Variant], data: str) -> str:

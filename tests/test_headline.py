@@ -290,11 +290,16 @@ def test_what_failed_is_told(headline, page, tmp_path, monkeypatch, capsys):
 def test_a_network_that_is_not_above_the_best_baseline_is_marked(headline, notes, tables):
     runs = [headline.read_run(recorded(headline, run_id)) for run_id in ("b2c6", "63c7", "8861")]
     trees, other, network = sorted(runs, key=lambda run: (not run.cell.fits_itself, run.cell.budget == "laptop"))
-    for area, mark in ((0.9, ""), (0.97, " †")):
-        test = replace(trees.result.test, auc=dict.fromkeys(trees.result.test.auc, area))
-        own = [network, replace(trees, result=replace(trees.result, test=test))]
+    fit = headline.read_run(recorded(headline, "9375"))
+
+    def with_area(run, area):
+        test = replace(run.result.test, auc=dict.fromkeys(run.result.test.auc, area))
+        return replace(run, result=replace(run.result, test=test))
+
+    for of_fit, of_trees, mark in ((0.9, 0.8, ""), (0.97, 0.8, " †"), (0.97, 0.965, " †‡"), (0.9, 0.97, " †‡")):
+        own = [network, with_area(trees, of_trees), with_area(fit, of_fit)]
         rows = tables.score_table(own).splitlines()[2:]
-        names = {f"`{network.result.cell.model}`{mark}", "`baselines/scalars_boosted` (baseline)"}
+        names = {f"`{network.cell.model}`{mark}", *(f"`{run.cell.model}` (baseline)" for run in (trees, fit))}
         assert {row.split(" | ")[0].removeprefix("| ") for row in rows} == names
         assert notes.missing_baseline(own) == ""
     assert "zoo bench --model baselines/scalars_boosted --data deeplense/modelB" in notes.missing_baseline([other])

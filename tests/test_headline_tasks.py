@@ -20,8 +20,10 @@ def test_a_task_has_a_table_with_baselines_marks_and_networks_that_saw_labels(he
     scored = [row for row in rows if "labels of all classes" not in row[0]]
     assert [float(row[3]) for row in scored] == sorted((float(row[3]) for row in scored), reverse=True)
     best = next(float(row[3]) for row in scored if "(baseline)" in row[0])
+    of_scalars = next(float(row[3]) for row in scored if "anomaly/mahalanobis_scalars" in row[0])
     for row in scored:
         assert ("†" in row[0]) == (float(row[3]) < best and "(baseline)" not in row[0])
+        assert ("‡" in row[0]) == (float(row[3]) < of_scalars and "(baseline)" not in row[0])
     assert len(rows) > len(scored)  # networks of classification on the same images
     assert all(len(row) == len(rows[0]) for row in rows)
 
