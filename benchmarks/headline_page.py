@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from headline_aim import aim_section
 from headline_equivariance import equivariance_table
 from headline_notes import like_2021, machines_note, notes, old_definition, phases_note, runs_note
 from headline_pictures import picture_of
@@ -134,12 +135,14 @@ def make_page(runs: Sequence[Run]) -> str:
     budgets = sorted({run.cell.budget for run in table}, key=[*BUDGETS].index)
     at_paper = {name_of(run.cell) for run in table if run.cell.budget == "paper" and full_size(run.cell)}
     missing = [data for data in PUBLISHED if data not in at_paper]
+    aim = aim_section(runs)
     parts = [
         "# Results",
         "Written by `uv run python benchmarks/headline.py --write` from recorded runs\n"
         "([headline.jsonl](../benchmarks/results/headline.jsonl)); all numbers except the published ones come from "
         "these runs.",
         *([wrapped(MISSING.format(data=" and ".join(missing)))] if missing else []),
+        *([aim, "## How to read the tables"] if aim else []),
         *(
             wrapped(about_budget(name, [run for run in table if run.cell.budget == name and full_size(run.cell)]))
             for name in budgets

@@ -1,0 +1,75 @@
+"""The aim on docs/results.md: the best networks of the record, by how much they meet or miss it, and what was tried."""
+
+import pytest
+
+
+@pytest.fixture
+def aim(benchmark_script):
+    return benchmark_script("headline_aim")
+
+
+def rows_of(text, header):
+    """Return the rows of the table with this first column, as lists of cells."""
+    [table] = [part for part in text.split("\n\n") if part.startswith(f"| {header} |")]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+
+
+def plain_lines(headline, data):
+    """Return the lines of whole training sets on a model as it is defined today, without baselines."""
+    return [
+        line
+        for line in headline.read_record()
+        if line["part"] == "table"
+        and line["cell"]["recipe"]["dataset"] == f"deeplense/{data}"
+        and not line["cell"]["model"].startswith("baselines/")
+        and headline.full_size(headline.read_run(line).cell)
+    ]
+
+
+def test_the_best_networks_stand_beside_the_aim(headline, aim):
+    runs = [headline.read_run(line) for line in headline.read_record()]
+    rows = rows_of(aim.aim_section(runs), "data")
+    assert [row[:3] for row in rows] == [
+        [model, goal, seen]
+        for model, goal in (("Model A", ".998"), ("Model B", ".993"))
+        for seen in ("image alone", "image and residual channel")
+    ]
+    for data, residual, row in zip(("modelA", "modelA", "modelB", "modelB"), (0, 1, 0, 1), rows, strict=True):
+        lines = [
+            line for line in plain_lines(headline, data) if bool(line["cell"]["recipe"].get("channels")) == residual
+        ]
+        best = max(lines, key=lambda line: line["test"]["auc"]["macro"])
+        score, goal = best["test"]["auc"]["macro"], float(row[1])
+        assert row[4:6] == [best["cell"]["budget"], best["run_id"][:4]]
+        assert row[6].startswith(f"{score:.4f}".removeprefix("0"))
+        low, high = best["test"]["intervals"]["auc.macro"]
+        told = f"{'met' if score >= goal else 'missed'} by {f'{abs(score - goal):.4f}'.removeprefix('0')}"
+        assert row[7] == (f"{told}; the interval holds the aim" if low <= goal <= high else told)
+
+
+def test_what_was_tried_on_model_b_stands_beside_the_plain_training(headline, aim):
+    runs = [headline.read_run(line) for line in headline.read_record()]
+    areas = {line["run_id"][:4]: line["test"]["auc"]["macro"] for line in plain_lines(headline, "modelB")}
+    rows = rows_of(aim.aim_section(runs), "tried")
+    told = " ".join(row[0] for row in rows)
+    for what in ("wider network", "new noise", "auxiliary truths", "residual_centred", "residual_flexible"):
+        assert what in told
+    for _, _, ids, shown, missed, gain, without in rows:
+        score, beside = (sum(areas[name] for name in some.split()) / len(some.split()) for some in (ids, without))
+        assert shown.startswith(f"{score:.4f}".removeprefix("0"))
+        assert float(missed) == pytest.approx(score - 0.993, abs=6e-5)
+        assert float(gain) == pytest.approx(score - beside, abs=6e-5)
+
+
+def test_other_images_and_baselines_do_not_count(headline, aim, page):
+    runs = [headline.read_run(line) for line in headline.read_record()]
+    others = [run for run in runs if run.part != "table" or run.cell.model.startswith("baselines/")]
+    others += [
+        run for run in runs if run.cell.recipe.dataset == "deeplense/published" or not headline.full_size(run.cell)
+    ]
+    assert aim.aim_section(others) == ""
+    assert "## How to read the tables" not in page.make_page(others)
+    wide = next(run for run in runs if run.result.run_id.startswith("8861"))
+    [row] = rows_of(aim.aim_section([wide]), "tried")
+    assert row[0] == "wider network, learning rate 0.003, new noise in each epoch"
+    assert row[5:] == ["-", "-"]
