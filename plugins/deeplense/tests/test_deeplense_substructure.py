@@ -180,10 +180,10 @@ def test_half_of_the_mass_of_truncated_haloes_lies_outside_of_the_ring(truncated
 )
 def test_the_ring_grows_as_the_page_states(form, mass_scale, growth):
     """The growth of the ring by sub-haloes and by a vortex, as docs/populations.md states it."""
-    scenes = sample(count=2000, conserve_mass=form, mass_scale=mass_scale)
+    scenes = sample(count=6000, conserve_mass=form, mass_scale=mass_scale)
     ring = einstein_radius(scenes)
     found = [ring[scenes.label == label].mean() - 1 for label in (SUBHALO, VORTEX)]
-    assert found == pytest.approx(growth, abs=0.003)
+    assert found == pytest.approx(growth, abs=0.0007 if form == "ring" else 0.003)
 
 
 @pytest.mark.parametrize("table", TABLES)
