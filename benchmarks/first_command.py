@@ -1,7 +1,7 @@
 """Time the README's first command on a fresh clone with an empty image cache, on an otherwise idle machine.
 
     uv run python benchmarks/first_command.py             # clone, install, simulate, train; print the time
-    uv run python benchmarks/first_command.py --write     # add it to the record, and write the README's sentence
+    uv run python benchmarks/first_command.py --write     # add it to benchmarks/results/first_command.jsonl
 
 The command is read from the README; `pip install uv` is left out, since this script needs uv, too. Packages come from
 where uv finds them, its own cache included, and installing them counts.
@@ -19,8 +19,6 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-from page_parts import replaced, wrapped
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -69,26 +67,16 @@ def measure() -> dict[str, Any]:
     }
 
 
-def sentence(line: dict[str, Any]) -> str:
-    """Return the README's sentence on a line of the record."""
-    minutes, seconds = divmod(round(line["seconds"]), 60)
-    return wrapped(
-        f"On {line['cores']} idle cores ({line['processor']}, training in {line['precision']}) it took {minutes} min "
-        f"{seconds} s, installation included ([record](benchmarks/results/first_command.jsonl))."
-    )
-
-
 def main() -> None:
     """Measure, print, and write if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="Add the time to the record and to the README.")
+    parser.add_argument("--write", action="store_true", help="Add the time to the record.")
     options = parser.parse_args()
     line = measure()
     print(json.dumps(line, indent=1))
     if options.write:
         with RECORD.open("a", encoding="utf-8") as record:
             record.write(json.dumps(line) + "\n")
-        README.write_text(replaced(README, Path(__file__).name, sentence(line)), encoding="utf-8")
 
 
 if __name__ == "__main__":
