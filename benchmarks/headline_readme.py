@@ -50,8 +50,11 @@ def readme_tables(runs: Sequence[Run]) -> str:
 
 
 def several_trainings(runs: Sequence[Run]) -> list[Part]:
-    """Return the table of the networks with several trainings at budget laptop, beside the baselines; or nothing."""
-    at_laptop = [run for run in runs if run.cell.budget == "laptop"]
+    """Return the table of the networks with several trainings at budget laptop, beside the baselines; or nothing.
+
+    It compares networks: what was tried with one of them, such as auxiliary truths, is on the page of results.
+    """
+    at_laptop = [run for run in runs if run.cell.budget == "laptop" and not run.cell.training.get("auxiliary")]
     chosen = {data: own for data in SHOWN if (own := repeated(newest(at_laptop, data=data)))}
     cells: dict[str, dict[str, str]] = {}
     firsts: dict[str, Variant] = {}

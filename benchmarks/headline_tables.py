@@ -172,7 +172,7 @@ def shift_table(runs: Sequence[Run]) -> str:
     text = (
         f"Macro AUC of one training of each network (seed 0{''.join(others)}) on other images. Turning by 17 or 45 "
         "degrees interpolates between pixels, which smooths their noise and leaves the corners empty; this can raise a "
-        "score."
+        "score. Derived channels are computed from these images, for the camera of the training."
     )
     return f"{wrapped(text)}\n\n{rows(['network', *shifts], body)}"
 

@@ -258,6 +258,7 @@ def test_the_readmes_first_table_has_several_trainings_on_own_images_and_baselin
                 and run.cell.recipe.params.get("mass_scale") == 1.0
                 and (name.startswith("baselines/") or run.cell.train_seed is not None)
                 and headline.full_size(run.cell)
+                and not run.cell.training.get("auxiliary")
             ]
             whole = name.startswith("baselines/") or len(areas) >= readme.SEVERAL
             assert shown.startswith(readme.area(sum(areas) / len(areas)) if whole else "-")
