@@ -44,8 +44,8 @@ def budgets_of(name: str) -> dict[str, dict[str, Any]]:
     }
 
 
-# From random weights, short trainings on the published masses alone begin late (Model A) or not at all (Model B). At
-# four times the mass they begin at once, and the mix leads from there to the published ones (measured in docs/data.md).
+# A short training from random weights learns sooner at four times the mass, and the mix leads from there to the
+# published masses (docs/data.md).
 PHASES = {
     "laptop": "mass_scale=4*4, mass_scale=U(1,4)*3, mass_scale=1*7",
     "evening": "mass_scale=4*4, mass_scale=U(1,4)*4, mass_scale=1*24",
