@@ -84,3 +84,27 @@ def test_the_python_of_the_plugins_pages_runs(page: Path, capsys) -> None:
     numbers = {line.split()[0]: int(line.split()[1]) for line in printed.splitlines() if line.startswith("timm/")}
     for model, parameters in numbers.items():
         assert re.search(rf"^\| `{model}` +\| +{parameters:,} \|", page.read_text(encoding="utf-8"), flags=re.M)
+
+
+def test_pages_state_where_the_intervals_hold_more_or_less():
+    root = Path(__file__).parents[1]
+    record = (root / "benchmarks/results/interval_coverage.md").read_text(encoding="utf-8")
+    runs = record.partition("## Intervals of one run")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| 0\.\d+ \| [\d,]+ \| (.*) \|$", runs, re.MULTILINE)
+    cells = [[float(figure) for figure in row.split(" | ")[:4]] for row in rows]
+    every = [figure for row in cells for figure in row]
+    low, high = [x for x in every if x < 93], [x for x in every if x > 97]
+    good = len(every) - len(low) - len(high)
+    assert len(low) == 1
+    said = (
+        f"in {good} of {len(every)} cells in 93 to 97 % of the repetitions. In {len(high)} cells",
+        f"more often, in up to {max(high)} %; in one, accuracy with 256 images and heavy tails, in {low[0]} %",
+    )
+    page = " ".join((root / "docs/reports.md").read_text(encoding="utf-8").split())
+    assert all(words in page for words in said), said
+    areas, accuracy = [x for row in cells for x in row[:3]], [row[3] for row in cells]
+    readme = " ".join((root / "README.md").read_text(encoding="utf-8").split())
+    assert (
+        f"held the truth in {int(min(areas))} to {round(max(areas))} % of the repetitions, those of the accuracy in "
+        f"{int(min(accuracy))} to {round(max(accuracy))} %"
+    ) in readme

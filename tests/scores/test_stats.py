@@ -1,7 +1,6 @@
 """AUC and its intervals against counting pairs, torchmetrics and repeated experiments."""
 
 import math
-import re
 import runpy
 from pathlib import Path
 
@@ -176,30 +175,6 @@ def test_intervals_cover_the_truth(auc, freedom):
     if auc < 0.95:
         assert found["auc_macro"] <= 0.95 + 3.5 * np.sqrt(0.05 * 0.95 / count)
     assert found["width"] < (0.2 if auc < 0.95 else 0.05)
-
-
-def test_pages_state_where_the_intervals_hold_more_or_less():
-    root = Path(__file__).parents[2]
-    record = (root / "benchmarks/results/interval_coverage.md").read_text(encoding="utf-8")
-    runs = record.partition("## Intervals of one run")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| 0\.\d+ \| [\d,]+ \| (.*) \|$", runs, re.MULTILINE)
-    cells = [[float(figure) for figure in row.split(" | ")[:4]] for row in rows]
-    every = [figure for row in cells for figure in row]
-    low, high = [x for x in every if x < 93], [x for x in every if x > 97]
-    good = len(every) - len(low) - len(high)
-    assert len(low) == 1
-    said = (
-        f"in {good} of {len(every)} cells in 93 to 97 % of the repetitions. In {len(high)} cells",
-        f"more often, in up to {max(high)} %; in one, accuracy with 256 images and heavy tails, in {low[0]} %",
-    )
-    page = " ".join((root / "docs/reports.md").read_text(encoding="utf-8").split())
-    assert all(words in page for words in said), said
-    areas, accuracy = [x for row in cells for x in row[:3]], [row[3] for row in cells]
-    readme = " ".join((root / "README.md").read_text(encoding="utf-8").split())
-    assert (
-        f"held the truth in {int(min(areas))} to {round(max(areas))} % of the repetitions, those of the accuracy in "
-        f"{int(min(accuracy))} to {round(max(accuracy))} %"
-    ) in readme
 
 
 def test_a_higher_level_is_wider_and_more_images_are_narrower():
