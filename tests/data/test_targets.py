@@ -18,12 +18,12 @@ def columns():
     scenes = toysky.Discs().sample(np.arange(4), "seed/train")
     limit = float(einstein_radius(1e8, 0.5, 1.0))
     radii = np.array([[0.5, 2.0, 3.0], [2.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.9, 1.1, 0.0]]) * limit
-    place = np.zeros_like(radii)
+    place = np.array([[0.4, 1.0, 2.0], [1.5, 0.0, 0.0], [0.0, 0.0, 0.0], [0.5, 0.6, 0.0]])
     parameters = {**scenes.parameters, "lens_redshift": np.full(4, 0.5), "source_redshift": np.full(4, 1.0)}
     arrays = truth_arrays(scenes) | {
         key: values
         for key, values in truth_arrays(
-            type(scenes)(**{**vars(scenes), "points": PointMasses(x=place, y=place, einstein_radius=radii)})
+            type(scenes)(**{**vars(scenes), "points": PointMasses(x=place, y=0 * place, einstein_radius=radii)})
         ).items()
         if key.startswith("truth.points.")
     }
@@ -35,6 +35,17 @@ def test_parameters_fields_and_counts_have_the_values_that_are_stored(columns):
     assert np.array_equal(found[:, 0], columns["parameters"]["colour"])
     assert np.array_equal(found[:, 1], columns["truth"]["truth.sersic.effective_radius"])
     assert found[:, 2].tolist() == [2, 1, 0, 1]
+
+
+def test_the_convergence_of_a_ring_is_that_of_the_masses_inside_it(columns):
+    names = ["substructure_convergence:0.5-1.5", "substructure_convergence:0-3"]
+    centre = columns["truth"]["truth.halo.x"]
+    columns["truth"]["truth.points.x"] += np.repeat(centre, np.diff(columns["truth"]["truth.points.offset"]))
+    columns["truth"]["truth.halo.y"] = np.zeros_like(centre)
+    ring, disc = target_values(names, **columns).T
+    limit = float(einstein_radius(1e8, 0.5, 1.0)) ** 2
+    np.testing.assert_allclose(ring * 2, np.array([4.0, 0, 0, 0.81 + 1.21]) * limit, rtol=1e-12)
+    np.testing.assert_allclose(disc * 9, np.array([0.25 + 4 + 9, 4, 0, 0.81 + 1.21]) * limit, rtol=1e-12)
 
 
 def test_every_name_that_is_offered_has_values(columns):
@@ -55,6 +66,10 @@ def test_every_name_that_is_offered_has_values(columns):
         ("substructure_count_above:much", "no mass"),
         ("substructure_count_above:-1", "no mass"),
         ("substructure_count_above", "no mass"),
+        ("substructure_convergence", "inner and the outer radius"),
+        ("substructure_convergence:1.5-0.5", "inner and the outer radius"),
+        ("substructure_convergence:1-", "inner and the outer radius"),
+        ("substructure_convergence:1..2-3", "inner and the outer radius"),
     ],
 )
 def test_what_cannot_be_estimated_is_refused_with_its_reason(columns, name, words):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,11 @@ from zoo.lensing.cosmology import einstein_radius
 
 COUNT_ABOVE = "substructure_count_above"
 """Number of masses above a limit in solar masses, which stands behind a colon."""
+CONVERGENCE = "substructure_convergence"
+"""Mean convergence of the masses in a ring around the lens, whose radii in arcsec stand behind a colon."""
 _TURNING = ("x", "y", "gamma_1", "gamma_2")
 _RAGGED = ("points", "truncated_haloes")
+_RING = re.compile(r"(\d+\.?\d*|\.\d+)-(\d+\.?\d*|\.\d+)")
 Columns = Mapping[str, NDArray[Any]]
 
 
@@ -29,7 +33,8 @@ def truth_names(parameters: Columns, truth: Columns) -> list[str]:
     own = [name.removeprefix(PREFIX) for name, values in truth.items() if np.ndim(values) == 1]
     fields = [name for name in own if name.split(".")[0] not in _RAGGED and not name.startswith("exposure.scaling")]
     counts = [f"{COUNT_ABOVE}:1e8"] if _countable(parameters, truth) else []
-    return [name for name in [*parameters, *fields] if not turns(name)] + counts
+    rings = [f"{CONVERGENCE}:0.5-1.5"] if OFFSET in truth else []
+    return [name for name in [*parameters, *fields] if not turns(name)] + counts + rings
 
 
 def turns(name: str) -> bool:
@@ -42,8 +47,9 @@ def target_values(names: Sequence[str], *, parameters: Columns, truth: Columns, 
     """Return the values of stored truths [N, T], NaN where one is undefined for an image.
 
     Args:
-        names: T names of scene parameters, such as "shear", of fields of the scenes, such as "halo.axis_ratio", or
-            `COUNT_ABOVE` with a mass, such as "substructure_count_above:1e8".
+        names: T names of scene parameters, such as "shear", of fields of the scenes, such as "halo.axis_ratio",
+            `COUNT_ABOVE` with a mass, such as "substructure_count_above:1e8", or `CONVERGENCE` with two radii, such as
+            "substructure_convergence:0.5-1.5".
         parameters, truth: Arguments of `truth_names`.
         data: Data set for the message.
 
@@ -60,9 +66,11 @@ def _values(name: str, parameters: Columns, truth: Columns, data: str) -> NDArra
             "augmentation turn images.",
             hint=f"Choose one of {', '.join(truth_names(parameters, truth))}",
         )
-    kind, _, limit = name.partition(":")
+    kind, _, option = name.partition(":")
     if kind == COUNT_ABOVE and _countable(parameters, truth):
-        return _count_above(limit, parameters, truth)
+        return _count_above(option, parameters, truth)
+    if kind == CONVERGENCE and OFFSET in truth:
+        return _convergence(option, truth)
     known = truth_names(parameters, truth)
     if name not in known:
         fields = [one for one in known if one.rpartition(".")[2] == name]  # "snr" for "exposure.snr"
@@ -95,10 +103,39 @@ def _count_above(limit: str, parameters: Columns, truth: Columns) -> NDArray[np.
         )
     least = einstein_radius(mass, parameters["lens_redshift"], parameters["source_redshift"])
     total = np.zeros(len(least))
-    for part in _RAGGED:
-        offset = truth.get(f"{PREFIX}{part}.offset")
-        if offset is not None:
-            image = np.repeat(np.arange(len(least)), np.diff(offset))
-            above = truth[f"{PREFIX}{part}.einstein_radius"] > least[image]
-            total += np.bincount(image[above], minlength=len(least))
+    for part, image in _masses(truth):
+        above = truth[f"{part}.einstein_radius"] > least[image]
+        total += np.bincount(image[above], minlength=len(least))
     return total
+
+
+def _convergence(option: str, truth: Columns) -> NDArray[np.float64]:
+    """Return the mean convergence of the masses of each image in a ring around its halo's centre.
+
+    A mass of the Einstein radius t has the share t^2 / (high^2 - low^2) in it; a truncated halo counts as a whole,
+    where its centre is.
+
+    Raises:
+        UsageError: The option does not state two radii.
+    """
+    found = _RING.fullmatch(option)
+    low, high = (float(radius) for radius in found.groups()) if found else (0.0, 0.0)
+    if not low < high:
+        raise UsageError(
+            f"{CONVERGENCE}:{option} does not state the inner and the outer radius of a ring in arcsec.",
+            hint=f"For example: {CONVERGENCE}:0.5-1.5",
+        )
+    x, y = truth[f"{PREFIX}halo.x"], truth[f"{PREFIX}halo.y"]
+    total = np.zeros(len(x))
+    for part, image in _masses(truth):
+        radius = np.hypot(truth[f"{part}.x"] - x[image], truth[f"{part}.y"] - y[image])
+        area = np.where((low <= radius) & (radius < high), truth[f"{part}.einstein_radius"] ** 2, 0)
+        total += np.bincount(image, weights=area, minlength=len(total))
+    return total / (high**2 - low**2)
+
+
+def _masses(truth: Columns) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    """Yield the prefix of each kind of masses that is stored, and the image of each mass."""
+    for part in _RAGGED:
+        if (offset := truth.get(f"{PREFIX}{part}.offset")) is not None:
+            yield f"{PREFIX}{part}", np.repeat(np.arange(len(offset) - 1), np.diff(offset))
