@@ -1,4 +1,4 @@
-"""A network that does not beat the strongest baseline is marked, in every form of the report."""
+"""Networks that do not beat a baseline are marked, in every form of the report."""
 
 from __future__ import annotations
 
@@ -38,16 +38,31 @@ def test_only_a_network_that_is_higher_beyond_chance_beats_the_strongest_baselin
         pair("toyzoo/net0", "toyzoo/bar", True),
         pair("toyzoo/net1", "toyzoo/bar", False),  # higher by chance
         pair("toyzoo/bar", "toyzoo/net2", True),
-        pair("toyzoo/net2", "toyzoo/weak", True),  # the weaker baseline does not count
+        pair("toyzoo/net0", "toyzoo/weak", True),
+        pair("toyzoo/net1", "toyzoo/weak", True),
+        pair("toyzoo/net2", "toyzoo/weak", False),
     ]
     standing = find_standing(group_variants(found), dataset=DECLARED, comparisons=comparisons)
     assert marked(standing, found) == {"toyzoo/net1", "toyzoo/net2"}
-    assert set(standing.unbeaten.values()) == {"toyzoo/bar"}
+    assert [standing.unbeaten[result.run_id] for result in found[1:3]] == [
+        ("toyzoo/bar",),
+        ("toyzoo/bar", "toyzoo/weak"),
+    ]
     assert {result.cell.model for result in found if result.run_id in standing.baselines} == {
         "toyzoo/bar",
         "toyzoo/weak",
     }
-    assert standing.footnotes == ["† not shown to beat toyzoo/bar"]
+    assert standing.footnotes == (
+        "† not shown to beat toyzoo/bar",
+        "not shown to beat toyzoo/weak either: toyzoo/net2",
+    )
+
+
+def test_a_weaker_baseline_alone_marks_no_network():
+    found = results(0.95)
+    comparisons = [pair("toyzoo/net0", "toyzoo/bar", True), pair("toyzoo/net0", "toyzoo/weak", False)]
+    standing = find_standing(group_variants(found), dataset=DECLARED, comparisons=comparisons)
+    assert (standing.unbeaten, standing.footnotes) == ({}, ())
 
 
 def test_a_method_of_another_plugin_that_fits_itself_competes():

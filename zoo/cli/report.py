@@ -102,7 +102,7 @@ def report(
                 | {
                     "run_dir": str(result.run_dir),
                     "baseline": result.run_id in standing.baselines,
-                    "does_not_beat": standing.unbeaten.get(result.run_id),
+                    "does_not_beat": list(standing.unbeaten.get(result.run_id, ())),
                     "stale_metrics": stale.get(result.run_id, []),
                 }
                 for result in found

@@ -1,4 +1,4 @@
-"""Baselines among results, and networks that do not beat the strongest baseline of their table."""
+"""Baselines among results, and networks that do not beat those of their table."""
 
 from __future__ import annotations
 
@@ -22,23 +22,20 @@ class Standing:
 
     Args:
         baselines: Run ids of the baselines.
-        unbeaten: Run id of a network -> strongest baseline of its table, where the network's headline score is not
-            better beyond chance.
+        unbeaten: Run id of a network -> baselines of its table, strongest first, where the network's headline score is
+            not better beyond chance.
+        footnotes: Explanations: of the mark, and networks that a weaker baseline is not shown to be below.
     """
 
     baselines: frozenset[str] = frozenset()
-    unbeaten: Mapping[str, str] = field(default_factory=dict)
+    unbeaten: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    footnotes: tuple[str, ...] = ()
 
     def label(self, result: RunResult) -> str:
         """Return what stands behind the name of a result's model."""
         if result.run_id in self.baselines:
             return f" ({BASELINE})"
         return f" {MARK}" if result.run_id in self.unbeaten else ""
-
-    @property
-    def footnotes(self) -> list[str]:
-        """Explanations of the mark."""
-        return [f"{MARK} not shown to beat {name}" for name in dict.fromkeys(self.unbeaten.values())]
 
 
 MARK, BASELINE = "†", "baseline"
@@ -71,27 +68,35 @@ def find_standing(
     ids = frozenset(result.run_id for one in baselines for result in one.results)
     if not baselines or not networks:
         return Standing(baselines=ids)
-    bar = baselines[0]
     if comparisons is None:
-        comparisons, _ = compare_pairs([*networks, bar])
+        comparisons, _ = compare_pairs(variants)
     compared = {frozenset((one.first, one.second)): one for one in comparisons if one.score == MACRO}
-    unbeaten: dict[str, str] = {}
-    for network in networks:
+
+    def beats(network: Variant, bar: Variant) -> bool:
         pair = compared.get(frozenset((network.name, bar.name)))
         # Without predictions, the areas alone are left.
-        beats = _mean(network) > _mean(bar) if pair is None else pair.found and pair.first == network.name
-        if not beats:
-            unbeaten |= {result.run_id: bar.name for result in network.results}
-    return Standing(baselines=ids, unbeaten=unbeaten)
+        return network.rank > bar.rank if pair is None else pair.found and pair.first == network.name
+
+    below = {bar.name: [network for network in networks if not beats(network, bar)] for bar in baselines}
+    strongest, *weaker = below
+    unbeaten = {
+        result.run_id: tuple(name for name, losers in below.items() if network in losers)
+        for network in below[strongest]
+        for result in network.results
+    }
+    notes = [f"{MARK} not shown to beat {strongest}"] if unbeaten else []
+    notes += [
+        f"not shown to beat {name} either: {', '.join(network.name for network in both)}"
+        for name in weaker
+        if (both := [network for network in below[name] if network in below[strongest]])
+    ]
+    return Standing(baselines=ids, unbeaten=unbeaten, footnotes=tuple(notes))
 
 
 def merged(standings: Sequence[Standing]) -> Standing:
     """Return the standing of several problems."""
     return Standing(
         baselines=frozenset().union(*(one.baselines for one in standings)),
-        unbeaten={run_id: name for one in standings for run_id, name in one.unbeaten.items()},
+        unbeaten={run_id: names for one in standings for run_id, names in one.unbeaten.items()},
+        footnotes=tuple(dict.fromkeys(note for one in standings for note in one.footnotes)),
     )
-
-
-def _mean(variant: Variant) -> float:
-    return variant.rank
