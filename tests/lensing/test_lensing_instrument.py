@@ -44,6 +44,7 @@ def test_airy_pattern_is_bessels(width):
     argument = special.jn_zeros(1, 1)[0] * np.hypot(offset[:, None], offset) / width
     argument[centre, centre] = 1e-8
     expected = (2 * special.j1(argument) / argument) ** 2
+    expected[argument > special.jn_zeros(1, 3)[2]] = 0
     np.testing.assert_allclose(kernel / kernel[centre, centre], expected, rtol=1e-9, atol=1e-14)
 
 
@@ -51,6 +52,7 @@ def test_airy_kernel_ends_at_the_third_dark_ring():
     camera = Instrument(pixel_scale=0.01, psf="airy", psf_width=0.1)
     zeros = special.jn_zeros(1, 3)
     assert camera.psf_radius_pixels == math.ceil(0.1 * zeros[2] / zeros[0] / 0.01)
+    assert camera.psf_kernel()[0, 0] == 0
     # Light inside the radius x of an Airy pattern: 1 - J0^2 - J1^2 (Born & Wolf, 8.5.2).
     assert 1 - special.j0(zeros[2]) ** 2 == pytest.approx(0.938, abs=5e-4)
 
@@ -104,3 +106,9 @@ def test_unknown_psf_names_the_nearest(psf, hint):
         Instrument(psf=psf)
     assert "gaussian, airy, none" in str(caught.value)
     assert hint in str(caught.value)
+
+
+def test_the_brightness_of_the_middle_of_an_airy_pattern_does_not_depend_on_the_pixels():
+    cameras = [Instrument(pixel_scale=side, psf="airy", psf_width=0.2) for side in (0.05, 0.04, 0.0267, 0.0167)]
+    brightness = [camera.psf_kernel().max() / camera.pixel_scale**2 for camera in cameras]
+    np.testing.assert_allclose(brightness, brightness[0], rtol=1e-4)

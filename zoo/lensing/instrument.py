@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from zoo.errors import UsageError, nearest
 
 PSFS = ("gaussian", "airy", "none")
+_FIRST_DARK_RING, _THIRD_DARK_RING = 3.8317059702075123, 10.173468135062722  # zeros of J_1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +120,15 @@ class Instrument:
         """Half width of the PSF's kernel: 4 sigma, or the third dark ring of the Airy pattern (93.8 % of the light)."""
         if self.psf == "none":
             return 0
-        reach = 4.0 if self.psf == "gaussian" else 10.1735 / 3.8317
+        reach = 4.0 if self.psf == "gaussian" else _THIRD_DARK_RING / _FIRST_DARK_RING
         return max(1, math.ceil(reach * self.psf_width / self.pixel_scale))
 
     def psf_kernel(self) -> NDArray[np.float64]:
-        """Return the PSF sampled at pixel centres, [2r + 1, 2r + 1], with sum 1."""
+        """Return the PSF sampled at pixel centres, [2r + 1, 2r + 1], with sum 1.
+
+        The Airy pattern is 0 beyond its third dark ring, a circle: the corners of the kernel's square would add light
+        that depends on the size of the pixels.
+        """
         radius = self.psf_radius_pixels
         if radius == 0:
             return np.ones((1, 1))
@@ -132,10 +137,11 @@ class Instrument:
         if self.psf == "gaussian":
             kernel = np.exp(-0.5 * (distance / self.psf_width) ** 2)
         else:
-            argument = 3.8317059702075123 * distance / self.psf_width
+            argument = _FIRST_DARK_RING * distance / self.psf_width
             kernel = np.ones_like(argument)
             outside = argument > 0
             kernel[outside] = (2 * _bessel_j1(argument[outside]) / argument[outside]) ** 2
+            kernel[argument > _THIRD_DARK_RING] = 0
         normalised: NDArray[np.float64] = kernel / kernel.sum()
         return normalised
 

@@ -142,13 +142,20 @@ def zoo_datasets() -> list[DatasetSpec]:
         *_variants("modelB", tables.MODEL_B),
         _population("published", tables.PUBLISHED, _P2, "modelB oriented and scaled like the released images"),
         _population(
-            "model_2019_ideal", tables.MODEL_2019_IDEAL, _P1, "1909.07346 VI.A: lens light, equal sub-haloes, 1 %"
+            "model_2019_ideal",
+            tables.MODEL_2019_IDEAL,
+            _P1,
+            "1909.07346 VI.A: lens light, equal sub-haloes, 1 %",
+            version=3,
+            changes=tables.MODEL_2019_CHANGES,
         ),
         _population(
             "model_2019_representative",
             tables.MODEL_2019_REPRESENTATIVE,
             _P1,
             "1909.07346 VI.B: lens light, equal sub-haloes, 1 %, all varies",
+            version=3,
+            changes=tables.MODEL_2019_CHANGES,
         ),
         _population("model1", tables.MODEL_1, _SIM, "DeepLenseSim's Model I: SIE, axion-mass dependent vortex"),
         _population("model2", tables.MODEL_2, _SIM, "DeepLenseSim's Model II: Model I through Euclid's VIS"),

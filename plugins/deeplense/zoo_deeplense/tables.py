@@ -224,6 +224,9 @@ MODEL_2019_REPRESENTATIVE: dict[str, Any] = MODEL_2019_IDEAL | {
     "sky": "U(0.1, 0.5)",  # our choice, that of Model B; P1: varied and not negligible noise
     "snr": "U(10, 30)",  # our choice, that of Model B
 }
+MODEL_2019_CHANGES = {
+    "3": "the Airy pattern ends at a circle, its third dark ring, in place of a square whose size depended on the rays"
+}
 
 # DeepLenseSim. Its ellipticities (e1, e2) are q = (1 - e) / (1 + e) and an angle of atan2(e2, e1) / 2; a PSF's width
 # is its FWHM over 2.3548. Its sets add the substructure to the halo: `conserve_mass` "none".
