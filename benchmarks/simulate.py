@@ -8,8 +8,9 @@ All simulators render the same scenes with the same rays and PSF, and the images
 simulators alternate, so that a busy machine slows all of them; figures are medians over the rounds. Slow simulators
 render the first few scenes only. Compilation, imports and other preparations are not part of the measured time.
 
-The simulators on JAX need newer versions of Python and of libraries than ours: they run in an environment of their own,
-which `--peers-python` names or uv makes from an index. A line on standard error names those that do not start.
+The simulators on JAX need other versions of libraries, and PyAutoLens of Python, than ours: they run in environments of
+their own, which `--peers-python` names or uv makes from an index. A line on standard error names those that do not
+start.
 JAXtronomy and the substructure simulator of PyAutoLens have no point masses, so their images are not compared.
 
 The share of the roofline counts every elementwise operation on a ray as one (a square root as much as an addition)
@@ -220,8 +221,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument(
         "--peers-python",
-        default="uv run --no-project --python 3.13 --with jaxtronomy --with autolens[jax] python",
-        help="Set the command of a Python with jaxtronomy and autolens[jax].",
+        default="",
+        help="Set the command of a Python with jaxtronomy and autolens[jax]; default: uv makes an environment of each.",
     )
     parser.add_argument("--only-speed", action="store_true", help="Skip compile times and memory.")
     parser.add_argument("--json", action="store_true")

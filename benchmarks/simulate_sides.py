@@ -85,8 +85,18 @@ def random_scenes(count: int, *, masses: int, seed: int = 0) -> Scenes:
     )
 
 
-def caustics_own(instrument: Instrument, *, masses: int, device: str, batch: int) -> Render:
-    """Return a renderer that uses caustics' objects: SIE, ExternalShear and Points in a SinglePlane, under vmap."""
+def caustics_own(
+    instrument: Instrument, *, masses: int, device: str, batch: int, batched_plane: bool = False
+) -> Render:
+    """Return a renderer that uses caustics' objects in a SinglePlane, under vmap over scenes.
+
+    Args:
+        instrument: The camera.
+        masses: Number of point masses of each scene.
+        device: Device to render on.
+        batch: Number of scenes of one call.
+        batched_plane: Whether the masses are one `BatchedPlane` in place of one `Point` each.
+    """
     import caustics
     from caskade import Module, forward
     from zoo_caustics.psf import psf_convolution
@@ -97,7 +107,9 @@ def caustics_own(instrument: Instrument, *, masses: int, device: str, batch: int
             cosmology = caustics.FlatLambdaCDM()
             halo = caustics.SIE(cosmology, name="halo")
             shear = caustics.ExternalShear(cosmology, x0=0.0, y0=0.0, name="shear")
-            points = [caustics.Point(cosmology, name=f"point{i}") for i in range(masses)]
+            points = [caustics.Point(cosmology, name=f"point{i}") for i in range(1 if batched_plane else masses)]
+            if batched_plane:
+                points = [caustics.BatchedPlane(cosmology, points[0], name="points")]
             self.lens = caustics.SinglePlane(cosmology, [halo, shear, *points], z_l=0.5, z_s=1.0, name="lens")
             self.source = caustics.Sersic(name="source")
 
@@ -111,9 +123,10 @@ def caustics_own(instrument: Instrument, *, masses: int, device: str, batch: int
     x, y = torch.meshgrid(*axes, indexing="xy")
     over, size = instrument.over_sampling, len(axes[0]) // instrument.over_sampling
     convolve = psf_convolution(instrument.psf_kernel(), size=size, device=torch.device(device))
+    # A list, since the parameters of a BatchedPlane have a value for each mass.
     trace = torch.vmap(lambda parameters: rays.brightness(x, y, parameters))
 
-    def columns(scenes: Scenes) -> torch.Tensor:
+    def columns(scenes: Scenes) -> list[torch.Tensor]:
         halo, source, points = scenes.halo, scenes.source, scenes.points
         values = {
             ("halo", "x0"): halo.x,
@@ -131,18 +144,18 @@ def caustics_own(instrument: Instrument, *, masses: int, device: str, batch: int
             ("source", "Re"): source.effective_radius / np.sqrt(source.axis_ratio),
             ("source", "Ie"): source.intensity,
         }
-        for i in range(masses):
-            values[f"point{i}", "x0"] = points.x[:, i]
-            values[f"point{i}", "y0"] = points.y[:, i]
-            values[f"point{i}", "Rein"] = points.einstein_radius[:, i]
-        table = np.stack([values[name] for name in names], axis=1)
-        return torch.as_tensor(table, dtype=torch.float32, device=device)
+        for i in range(1 if batched_plane else masses):
+            which = slice(None) if batched_plane else i
+            values[f"point{i}", "x0"] = points.x[:, which]
+            values[f"point{i}", "y0"] = points.y[:, which]
+            values[f"point{i}", "Rein"] = points.einstein_radius[:, which]
+        return [torch.as_tensor(values[name], dtype=torch.float32, device=device) for name in names]
 
     def render(scenes: Scenes) -> torch.Tensor:
         images = []
         with torch.no_grad():
-            for parameters in columns(scenes).split(batch):
-                pixels = trace(parameters).reshape(-1, size, over, size, over).mean((2, 4))
+            for parameters in zip(*(column.split(batch) for column in columns(scenes)), strict=True):
+                pixels = trace(list(parameters)).reshape(-1, size, over, size, over).mean((2, 4))
                 images.append(convolve(pixels))
         return torch.cat(images)
 
@@ -234,16 +247,19 @@ class Peer:
 def peers(instrument: Instrument, arguments: argparse.Namespace) -> list[Side]:
     """Return the simulators on JAX that can be started here; a line on standard error names each of the others."""
     few = min(arguments.images, arguments.slow_images)
+    autolens = ">=3.12", "autolens[jax]"
     rows = {
-        "jaxtronomy": ("JAXtronomy, jit, 25 SIS in place of points", arguments.images, True),
-        "autolens": ("autolens, profiles under jit", arguments.images, False),
-        "substructure": ("autolens, its jitted substructure simulator, truncated NFW", few, True),
+        "jaxtronomy": ("JAXtronomy, jit, 25 SIS in place of points", arguments.images, True, (">=3.11", "jaxtronomy")),
+        "autolens": ("autolens, profiles under jit", arguments.images, False, autolens),
+        "substructure": ("autolens, its jitted substructure simulator, truncated NFW", few, True, autolens),
     }
     scenes = random_scenes(arguments.images, masses=arguments.masses)
     found = []
-    for side, (name, images, other_masses) in rows.items():
+    for side, (name, images, other_masses, (version, package)) in rows.items():
+        own = ["uv", "run", "--no-project", "--python", version, "--with", package, "python"]
+        python = arguments.peers_python.split() or own
         try:
-            peer = Peer(side, instrument, scenes, python=arguments.peers_python.split(), threads=arguments.threads)
+            peer = Peer(side, instrument, scenes, python=python, threads=arguments.threads)
         except (OSError, RuntimeError) as failure:
             print(f"not timed: {name} ({failure})", file=sys.stderr)
             continue
@@ -268,6 +284,8 @@ def all_sides(instrument: Instrument, arguments: argparse.Namespace) -> list[Sid
     for batch in arguments.vmap_batches:
         vmap = caustics_own(instrument, masses=arguments.masses, device="cpu", batch=batch)
         found.append(Side(name=f"caustics, vmap over {batch}", images=many, render=vmap))
+        plane = caustics_own(instrument, masses=arguments.masses, device="cpu", batch=batch, batched_plane=True)
+        found.append(Side(name=f"caustics, BatchedPlane, vmap over {batch}", images=many, render=plane))
     found += [
         Side(
             name="lenstronomy",

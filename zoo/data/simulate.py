@@ -264,10 +264,13 @@ def _columns(scenes: Scenes, observed: Observed) -> dict[str, NDArray[Any]]:
 
 def _unusable(rendered: Rendered) -> NDArray[np.bool_]:
     """Return [n] whether an image cannot be exposed; values below 0 by rounding alone are allowed."""
-    bad = ~(rendered.source.flatten(1).amax(1) > 0)
-    for light in (rendered.source, rendered.lens_light):
-        if light is not None:
-            low, high = light.flatten(1).aminmax(dim=1)  # NaN where any value is
-            bad |= ~(low.isfinite() & high.isfinite()) | (low < -1e-5 * high.abs())
+    low, high = rendered.source.flatten(1).aminmax(dim=1)  # NaN where any value is
+    bad = ~(high > 0) | _broken(low, high)
+    if rendered.lens_light is not None:
+        bad |= _broken(*rendered.lens_light.flatten(1).aminmax(dim=1))
     result: NDArray[np.bool_] = bad.cpu().numpy()
     return result
+
+
+def _broken(low: Tensor, high: Tensor) -> Tensor:
+    return ~(low.isfinite() & high.isfinite()) | (low < -1e-5 * high.abs())

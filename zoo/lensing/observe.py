@@ -158,23 +158,24 @@ def observe(
 
     per_image = (slice(None), None, None)
     scale_, sky_, seconds_ = (values.float()[per_image] for values in (scale, sky, seconds))
-    mean_counts = ((source_and_lens * scale_ + sky_) * seconds_).clamp(min=0)  # a convolution may round below 0
-    if not bool((mean_counts <= MOST_COUNTS).all()):  # so that NaN is refused too
+    # In place, since the memory of an image costs more time than its arithmetic.
+    mean_counts = (source_and_lens * scale_).add_(sky_).mul_(seconds_).clamp_(min=0)  # a convolution may round below 0
+    if len(mean_counts) and not float(mean_counts.max()) <= MOST_COUNTS:  # so that NaN is refused too
         raise UsageError(
             f"A pixel would collect {float(mean_counts.max()):.1e} counts; at most {MOST_COUNTS:.0e} can be drawn.",
             hint="Lower snr, peak, sky, exposure_seconds or the lens light.",
         )
     seeds = (draws.bits("noise")[:, 0] >> np.uint64(1)).tolist()
+    counts = mean_counts
     if noiseless:
         if exposure.scaling != "none":
             raise UsageError(
                 f"Images with scaling {exposure.scaling} are scaled by their own noise, which cannot be drawn anew.",
                 hint="Leave out new_noise, or set data.scaling=none",
             )
-        counts = mean_counts
     else:
         counts = poisson(mean_counts, seeds=seeds, expected_images=expected_images)
-    image = counts / seconds_ - sky_
+    image = counts.div_(seconds_).sub_(sky_)
     if exposure.scaling == "minmax":
         low, high = image.amin((1, 2), keepdim=True), image.amax((1, 2), keepdim=True)
         image = (image - low) / (high - low).clamp(min=1e-30)

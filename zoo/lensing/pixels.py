@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -103,12 +104,17 @@ def to_pixels(rendered: Rendered, instrument: Instrument, *, sub_pixels: int) ->
 
 def _averaged(rendered: Rendered, side: int) -> Rendered:
     """Return the means over squares of `side` sub-pixels; an incomplete last row or column is left out."""
+    import torch
 
     def mean(light: Tensor | None) -> Tensor | None:
         if light is None or side == 1:
             return light
-        count, rows, columns = light.shape[0], light.shape[1] // side, light.shape[2] // side
-        return light[:, : rows * side, : columns * side].reshape(count, rows, side, columns, side).mean((2, 4))
+        rows, columns = light.shape[1] // side, light.shape[2] // side
+        squares = light[:, : rows * side, : columns * side].unflatten(2, (columns, side)).unflatten(1, (rows, side))
+        # One after the other, columns first: several times as fast as `mean` over both, with the same rounding.
+        of_rows = functools.reduce(torch.add, squares.unbind(4))
+        sums: Tensor = functools.reduce(torch.add, of_rows.unbind(2))
+        return sums / side**2
 
     source = mean(rendered.source)
     assert source is not None
