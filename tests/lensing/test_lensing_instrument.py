@@ -87,7 +87,7 @@ def test_field_of_view_of_the_published_images():
     ("name", "value"),
     [
         *(("image_size", value) for value in (7, 4097, 0, -150, 150.0, "150", True, None)),
-        *(("over_sampling", value) for value in (0, 33, 2.0, True)),
+        *(("over_sampling", value) for value in (0, 65, 2.0, True)),
         *(("pixel_scale", value) for value in (0, -0.05, math.inf, math.nan, "0.05", True, None, 1e-320)),
         *(("psf_width", value) for value in (0, -0.1, math.inf, math.nan, "0.1", False, 1e308, 8.0, 1.9)),
     ],

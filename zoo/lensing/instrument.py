@@ -43,7 +43,7 @@ class Instrument:
 
     def __post_init__(self) -> None:
         _whole("image_size", self.image_size, low=8, high=self.most_pixels)
-        _whole("over_sampling", self.over_sampling, low=1, high=32)
+        _whole("over_sampling", self.over_sampling, low=1, high=64)
         if self.psf not in PSFS:
             raise UsageError(f"psf={self.psf!r} is not one of {', '.join(PSFS)}.{nearest(str(self.psf), PSFS)}")
         for name in ("pixel_scale", "psf_width", "reference_pixel_scale"):

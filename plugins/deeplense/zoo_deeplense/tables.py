@@ -22,7 +22,8 @@ BUDGETS: dict[str, dict[str, Any]] = {
 # (benchmarks/results/accuracy.md): name -> budget -> number.
 MORE_RAYS: dict[str, dict[str, int]] = {
     "model2": {"smoke": 24, "laptop": 10, "evening": 10},
-    "model3": {"smoke": 32, "laptop": 32, "evening": 32},
+    "model3": {"smoke": 48, "laptop": 32, "evening": 32},
+    "modelA": {"smoke": 20},
     "modelA_beta19": {"smoke": 24, "laptop": 8, "evening": 8},
     "modelA_lens_light": {"smoke": 24, "laptop": 8, "evening": 8},
     "modelA_multipoles": {"smoke": 16},
