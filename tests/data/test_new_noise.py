@@ -94,14 +94,9 @@ def test_run_ids_without_it_still_hold(host):
         ({"stream": True}, "a stream"),
         ({"data.channels": "image,residual"}, "computed again in every epoch"),
         ({"new_noise": "often"}, "must be true or false"),
+        ({"data.scaling": "minmax"}, "scaled by their own noise"),
     ],
 )
 def test_it_needs_simulated_images(host, settings, message):
     with pytest.raises(UsageError, match=message):
         plan(host, **{"new_noise": True, **settings})
-
-
-def test_scaled_images_are_refused(host):
-    cell = plan(host, new_noise=True, **{"data.scaling": "minmax"})
-    with pytest.raises(UsageError, match="scaled by their own noise"):
-        dataset(host, cell, new_noise=True).split("train")

@@ -200,3 +200,13 @@ def test_observing_does_not_touch_the_global_generator():
 def test_result_is_float32_whatever_the_simulator_returns():
     observed = repeat(blob(1.0).astype(np.float64), None, 2, snr=10)
     assert {observed.image.dtype, observed.snr.dtype, observed.scale.dtype} == {torch.float32}
+
+
+def test_images_that_are_scaled_by_their_own_noise_have_none_without_it():
+    with pytest.raises(UsageError, match="scaled by their own noise"):
+        observe(
+            Rendered(source=torch.tensor(blob(0.7))[None]),
+            replace(exposure(1, snr=20.0), scaling="minmax"),
+            draws=Draws("noise", np.arange(1)),
+            noiseless=True,
+        )

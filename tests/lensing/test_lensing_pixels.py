@@ -60,13 +60,11 @@ def test_pixels_are_means_of_sub_pixels_and_keep_the_order_of_rows():
     assert pixels.brightest.area == pytest.approx(4)
 
 
-@pytest.mark.parametrize("side", [2, 3, 4, 5])
-def test_pixels_are_means_of_sub_pixels_in_any_number_and_without_an_incomplete_last_one(side):
+@pytest.mark.parametrize("side", [2, 3, 4, 5, 6, 8])
+def test_pixels_have_the_bits_of_the_mean_of_their_sub_pixels_without_an_incomplete_last_one(side):
     fine = torch.rand(3, 8 * side + side - 1, 9 * side + 1, generator=torch.Generator().manual_seed(side))
     found = to_pixels(Rendered(source=fine), Instrument(pixel_scale=0.2), sub_pixels=side).rendered.source
-    expected = fine[:, : 8 * side, : 9 * side].double().reshape(3, 8, side, 9, side).mean((2, 4))
-    assert found.dtype == torch.float32
-    np.testing.assert_allclose(found, expected, rtol=3e-7)
+    assert torch.equal(found, fine[:, : 8 * side, : 9 * side].reshape(3, 8, side, 9, side).mean((2, 4)))
 
 
 def test_an_image_of_another_shape_is_an_error_that_names_the_simulator():

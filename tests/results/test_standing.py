@@ -54,15 +54,17 @@ def test_only_a_network_that_is_higher_beyond_chance_beats_the_strongest_baselin
     }
     assert standing.footnotes == (
         "† not shown to beat toyzoo/bar",
-        "not shown to beat toyzoo/weak either: toyzoo/net2",
+        "not shown to beat toyzoo/weak: toyzoo/net2",
     )
 
 
-def test_a_weaker_baseline_alone_marks_no_network():
+def test_a_network_is_named_where_a_weaker_baseline_with_fewer_trainings_is_not_shown_to_be_below_it():
     found = results(0.95)
     comparisons = [pair("toyzoo/net0", "toyzoo/bar", True), pair("toyzoo/net0", "toyzoo/weak", False)]
     standing = find_standing(group_variants(found), dataset=DECLARED, comparisons=comparisons)
-    assert (standing.unbeaten, standing.footnotes) == ({}, ())
+    assert standing.unbeaten == {found[0].run_id: ("toyzoo/weak",)}
+    assert standing.label(found[0]) == ""  # the mark is for the strongest
+    assert standing.footnotes == ("not shown to beat toyzoo/weak: toyzoo/net0",)
 
 
 def test_a_method_of_another_plugin_that_fits_itself_competes():

@@ -32,7 +32,7 @@ class Camera(Record):
     Args:
         image_size: Pixels per side.
         pixel_scale: Arcsec per pixel.
-        psf: "gaussian", "airy" or "none".
+        psf: One of `zoo.lensing.instrument.PSFS`.
         psf_width: Sigma of the Gaussian, or radius of the Airy disk's first zero, in arcsec.
         exposure_seconds: Exposure; None where it differs between images, or pixels are not counts per second.
         sky: Background in counts per second and pixel; None where it differs between images.

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from zoo.errors import UsageError, nearest
 
-PSFS = ("gaussian", "airy", "none")
+PSFS = ("gaussian", "airy_circle", "airy", "none")
+MOST_RAYS = 64
+"""Largest `Instrument.over_sampling`."""
 _FIRST_DARK_RING, _THIRD_DARK_RING = 3.8317059702075123, 10.173468135062722  # zeros of J_1
 
 
@@ -23,7 +25,8 @@ class Instrument:
         image_size: Number of pixels on a side.
         pixel_scale: Pixel scale in arcsec per pixel.
         over_sampling: Number of rays per pixel and axis, averaged.
-        psf: "gaussian", "airy" or "none".
+        psf: "gaussian", "none", "airy_circle" (an Airy pattern inside its third dark ring), or "airy" (one inside a
+            square of whole pixels around that ring, as in earlier recipes: its light depends on the pixels).
         psf_width: Width in arcsec: the Gaussian's sigma, or the radius of the Airy disk's first zero.
         reference_pixel_scale: Side in arcsec of the pixel that `Exposure.snr` and `Exposure.peak` refer to. None stands
             for the camera's own pixel. With a fixed value the depth of an image does not depend on its pixels.
@@ -43,7 +46,7 @@ class Instrument:
 
     def __post_init__(self) -> None:
         _whole("image_size", self.image_size, low=8, high=self.most_pixels)
-        _whole("over_sampling", self.over_sampling, low=1, high=64)
+        _whole("over_sampling", self.over_sampling, low=1, high=MOST_RAYS)
         if self.psf not in PSFS:
             raise UsageError(f"psf={self.psf!r} is not one of {', '.join(PSFS)}.{nearest(str(self.psf), PSFS)}")
         for name in ("pixel_scale", "psf_width", "reference_pixel_scale"):
@@ -78,7 +81,7 @@ class Instrument:
         `over_sampling` itself. A Gaussian sampled at steps of its sigma passes 0.7 % at the Nyquist frequency; an
         Airy pattern passes nothing beyond 1.22 / (its first zero), which steps of 0.41 first zeros resolve.
         """
-        widest = {"gaussian": self.psf_width, "airy": self.psf_width / 2.44, "none": math.inf}[self.psf]
+        widest = {"gaussian": self.psf_width, "none": math.inf}.get(self.psf, self.psf_width / 2.44)
         if self.reference_pixel_scale is not None:
             widest = min(widest, self.reference_pixel_scale)
         enough = (
@@ -124,11 +127,7 @@ class Instrument:
         return max(1, math.ceil(reach * self.psf_width / self.pixel_scale))
 
     def psf_kernel(self) -> NDArray[np.float64]:
-        """Return the PSF sampled at pixel centres, [2r + 1, 2r + 1], with sum 1.
-
-        The Airy pattern is 0 beyond its third dark ring, a circle: the corners of the kernel's square would add light
-        that depends on the size of the pixels.
-        """
+        """Return the PSF sampled at pixel centres, [2r + 1, 2r + 1], with sum 1."""
         radius = self.psf_radius_pixels
         if radius == 0:
             return np.ones((1, 1))
@@ -141,7 +140,8 @@ class Instrument:
             kernel = np.ones_like(argument)
             outside = argument > 0
             kernel[outside] = (2 * _bessel_j1(argument[outside]) / argument[outside]) ** 2
-            kernel[argument > _THIRD_DARK_RING] = 0
+            if self.psf == "airy_circle":
+                kernel[argument > _THIRD_DARK_RING] = 0
         normalised: NDArray[np.float64] = kernel / kernel.sum()
         return normalised
 
@@ -161,7 +161,7 @@ class Instrument:
 class _SubPixels(Instrument):
     """A camera whose pixels are the sub-pixels of another one: there may be more of them."""
 
-    most_pixels: ClassVar[int] = 32 * Instrument.most_pixels
+    most_pixels: ClassVar[int] = 2 * MOST_RAYS * Instrument.most_pixels  # of a reference, too (`zoo.data.accuracy`)
 
 
 def _whole(name: str, value: Any, *, low: int, high: int) -> None:

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from zoo.lensing.scenes import Scenes
 
 
+SIDES_IN_TURN = (2, 3, 4, 8)
+"""Sub-pixels per pixel and axis that are added one after the other, columns first, and divided by their number: several
+times as fast as `mean` over both axes, which rounds in the same way for these only. Images keep their bits."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pixels:
     """Result of `render_pixels`.
@@ -111,7 +116,9 @@ def _averaged(rendered: Rendered, side: int) -> Rendered:
             return light
         rows, columns = light.shape[1] // side, light.shape[2] // side
         squares = light[:, : rows * side, : columns * side].unflatten(2, (columns, side)).unflatten(1, (rows, side))
-        # One after the other, columns first: several times as fast as `mean` over both, with the same rounding.
+        if side not in SIDES_IN_TURN:
+            means: Tensor = squares.mean((2, 4))
+            return means
         of_rows = functools.reduce(torch.add, squares.unbind(4))
         sums: Tensor = functools.reduce(torch.add, of_rows.unbind(2))
         return sums / side**2

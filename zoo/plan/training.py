@@ -143,12 +143,18 @@ def _check_new_noise(shared: Shared, data: OnData) -> None:
     """Refuse new noise for images that have theirs already.
 
     Raises:
-        UsageError: The images exist already, or are streamed, or have channels that are computed from them.
+        UsageError: The images exist already, or are streamed, scaled by their noise, or have channels that are
+            computed from them.
     """
     folder, channels = shared.request.images, data.recipe.channels
     if not data.dataset.simulated or folder is not None:
         what = data.dataset.id if folder is None else f"--images {folder}"
         raise UsageError(f"new_noise=true: the images of {what} contain noise already.", hint="Leave out new_noise.")
+    if data.scenes is not None and (scaling := data.scenes.exposure.scaling) != "none":
+        raise UsageError(
+            f"new_noise=true: images with scaling {scaling} are scaled by their own noise, which cannot be drawn anew.",
+            hint="Leave out new_noise, or set data.scaling=none",
+        )
     if channels:
         raise UsageError(
             f"new_noise=true: {', '.join(channels)} would have to be computed again in every epoch.",

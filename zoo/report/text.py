@@ -39,7 +39,7 @@ def to_csv(results: Iterable[RunResult], *, standing: Standing = NO_BASELINES) -
             "problem": short_hash(problem_key(cell)),
             "baseline": result.run_id in standing.baselines,
             "trained_on": cell.trained_on,
-            "does_not_beat": " ".join(standing.unbeaten.get(result.run_id, ())),
+            "does_not_beat": "; ".join(standing.unbeaten.get(result.run_id, ())),
             "search_trials": search_trials(cell),
         }
         content = plain(result)

@@ -24,18 +24,20 @@ class Standing:
         baselines: Run ids of the baselines.
         unbeaten: Run id of a network -> baselines of its table, strongest first, where the network's headline score is
             not better beyond chance.
-        footnotes: Explanations: of the mark, and networks that a weaker baseline is not shown to be below.
+        marked: Run ids of the networks that do not beat the strongest baseline of their table.
+        footnotes: Explanation of the mark, and the networks that do not beat each weaker baseline.
     """
 
     baselines: frozenset[str] = frozenset()
     unbeaten: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    marked: frozenset[str] = frozenset()
     footnotes: tuple[str, ...] = ()
 
     def label(self, result: RunResult) -> str:
         """Return what stands behind the name of a result's model."""
         if result.run_id in self.baselines:
             return f" ({BASELINE})"
-        return f" {MARK}" if result.run_id in self.unbeaten else ""
+        return f" {MARK}" if result.run_id in self.marked else ""
 
 
 MARK, BASELINE = "†", "baseline"
@@ -80,17 +82,19 @@ def find_standing(
     below = {bar.name: [network for network in networks if not beats(network, bar)] for bar in baselines}
     strongest, *weaker = below
     unbeaten = {
-        result.run_id: tuple(name for name, losers in below.items() if network in losers)
-        for network in below[strongest]
+        result.run_id: names
+        for network in networks
+        if (names := tuple(name for name, losers in below.items() if network in losers))
         for result in network.results
     }
-    notes = [f"{MARK} not shown to beat {strongest}"] if unbeaten else []
+    notes = [f"{MARK} not shown to beat {strongest}"] if below[strongest] else []
     notes += [
-        f"not shown to beat {name} either: {', '.join(network.name for network in both)}"
+        f"not shown to beat {name}: {', '.join(network.name for network in below[name])}"
         for name in weaker
-        if (both := [network for network in below[name] if network in below[strongest]])
+        if below[name]
     ]
-    return Standing(baselines=ids, unbeaten=unbeaten, footnotes=tuple(notes))
+    marked = frozenset(result.run_id for network in below[strongest] for result in network.results)
+    return Standing(baselines=ids, unbeaten=unbeaten, marked=marked, footnotes=tuple(notes))
 
 
 def merged(standings: Sequence[Standing]) -> Standing:
@@ -98,5 +102,6 @@ def merged(standings: Sequence[Standing]) -> Standing:
     return Standing(
         baselines=frozenset().union(*(one.baselines for one in standings)),
         unbeaten={run_id: names for one in standings for run_id, names in one.unbeaten.items()},
+        marked=frozenset().union(*(one.marked for one in standings)),
         footnotes=tuple(dict.fromkeys(note for one in standings for note in one.footnotes)),
     )

@@ -181,8 +181,8 @@ def grids(
         share: Number that the rays per pixel and axis of both grids are divided by, for first steps.
         dtype, device: Type and device of the result.
     """
-    width = {"gaussian": instrument.psf_width, "airy": instrument.psf_width / 2.44, "none": instrument.pixel_scale / 2}
-    widest = width[instrument.psf]
+    width = {"gaussian": instrument.psf_width, "none": instrument.pixel_scale / 2}
+    widest = width.get(instrument.psf, instrument.psf_width / 2.44)  # of an Airy pattern
     if rays is None:
         rays = min(8, max(1, math.ceil(2 * instrument.pixel_scale / widest - 1e-6)))
     bins = max(1, instrument.image_size // 32)

@@ -50,7 +50,7 @@ MEANINGS = {
     "image_size": "pixels on a side",
     "pixel_scale": "arcsec per pixel",
     "over_sampling": "rays per pixel and axis, averaged",
-    "psf": "gaussian, airy or none",
+    "psf": "gaussian, airy_circle, airy (cut at a square of pixels) or none",
     "psf_width": "arcsec; a Gaussian's sigma, or the Airy disk's first zero",
     "exposure_seconds": "exposure time",
     "reference_pixel_scale": "arcsec; side of the pixel that snr, peak, sky, background_rms and read_noise are those "

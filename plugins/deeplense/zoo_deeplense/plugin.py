@@ -95,7 +95,7 @@ def _population(
         switch=tables.SWITCH,
         switch_values=tables.SWITCH_VALUES,
         version=version,
-        earlier={**_version_1(params), **earlier} if version > 1 else {},
+        earlier={"1": {**earlier.get("2", {}), **_version_1(params)}, **earlier} if version > 1 else {},
         changes={**tables.CHANGES, **changes} if version > 1 else {},
         captions=tables.CAPTIONS,
         slices=tables.SLICES,
@@ -121,7 +121,7 @@ def _variants(start: str, params: Mapping[str, Any]) -> list[DatasetSpec]:
 
 
 def _version_1(params: Mapping[str, Any]) -> dict[str, Any]:
-    return {"1": {**tables.VERSION_1, "conserve_mass": params["conserve_mass"] != "none"}}
+    return {**tables.VERSION_1, "conserve_mass": params["conserve_mass"] != "none"}
 
 
 def _meanings(params: Mapping[str, Any]) -> dict[str, str]:
@@ -147,6 +147,7 @@ def zoo_datasets() -> list[DatasetSpec]:
             _P1,
             "1909.07346 VI.A: lens light, equal sub-haloes, 1 %",
             version=3,
+            earlier=tables.MODEL_2019_EARLIER,
             changes=tables.MODEL_2019_CHANGES,
         ),
         _population(
@@ -155,6 +156,7 @@ def zoo_datasets() -> list[DatasetSpec]:
             _P1,
             "1909.07346 VI.B: lens light, equal sub-haloes, 1 %, all varies",
             version=3,
+            earlier=tables.MODEL_2019_EARLIER,
             changes=tables.MODEL_2019_CHANGES,
         ),
         _population("model1", tables.MODEL_1, _SIM, "DeepLenseSim's Model I: SIE, axion-mass dependent vortex"),

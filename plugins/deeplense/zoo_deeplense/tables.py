@@ -209,7 +209,7 @@ MODEL_2019_IDEAL: dict[str, Any] = MODEL_A | {
     "subhalo_mass_fraction": 0.01,  # in equal parts; the two limits state that they are equal
     "subhalo_mass_low": 1e9,
     "subhalo_mass_high": 1e9,
-    "psf": "airy",
+    "psf": "airy_circle",
     "psf_width": 0.2,  # our choice; P1: an Airy disk with its first zero below about 1 arcsec
     "peak": None,
     "snr": 34.0,  # our choice, that of Model A; P1: fixed and small noise
@@ -225,6 +225,7 @@ MODEL_2019_REPRESENTATIVE: dict[str, Any] = MODEL_2019_IDEAL | {
     "sky": "U(0.1, 0.5)",  # our choice, that of Model B; P1: varied and not negligible noise
     "snr": "U(10, 30)",  # our choice, that of Model B
 }
+MODEL_2019_EARLIER: dict[str, Any] = {"2": {"psf": "airy"}}
 MODEL_2019_CHANGES = {
     "3": "the Airy pattern ends at a circle, its third dark ring, in place of a square whose size depended on the rays"
 }
