@@ -17,6 +17,8 @@ from zoo.results.baselines import is_baseline
 from zoo.results.comparison import names_of_rows, spread_note
 
 SCALARS = "baselines/scalars_boosted"
+BASELINES = (SCALARS, "baselines/scalars_linear", "baselines/pca_linear", "baselines/fitted_lens")
+"""Of a table of classification."""
 FITTED = """\
 `{name}` is given {psf}the noise and the forms of lens and source, all of which are exact in these
 models, and the halo lies in the middle of every image: its score rests on this knowledge and is not a forecast for a
@@ -112,13 +114,18 @@ def like_2021(runs: Sequence[Run]) -> str:
 
 
 def missing_baseline(runs: Sequence[Run]) -> str:
-    """Return a sentence with the command of the baseline that a table lacks, or ""."""
-    if any(is_baseline(run.cell, dataset_of(run)) for run in runs):
-        return ""
-    return (
-        f"No baseline is recorded for this table: zoo bench --model {SCALARS} --data {runs[0].cell.data}, with the "
-        "other options of this table"
-    )
+    """Return a sentence on the baselines that a table lacks, with the command of the first, or ""."""
+    first = runs[0].cell
+    there = {run.cell.model for run in runs if is_baseline(run.cell, dataset_of(run))}
+    if first.task:
+        return "" if there else "No baseline is recorded for this table."
+    if not there:
+        return (
+            f"No baseline is recorded for this table: zoo bench --model {SCALARS} --data {first.data}, with the other "
+            "options of this table"
+        )
+    missing = [name for name in BASELINES if name not in there]
+    return f"Baselines that this table lacks: {', '.join(f'`{name}`' for name in missing)}." if missing else ""
 
 
 def machines_note(runs: Sequence[Run]) -> str:

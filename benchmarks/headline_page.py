@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from headline_aim import aim_section
 from headline_equivariance import equivariance_table
-from headline_notes import like_2021, machines_note, notes, old_definition, phases_note, runs_note
+from headline_notes import like_2021, machines_note, missing_baseline, notes, old_definition, phases_note, runs_note
 from headline_pictures import picture_of
 from headline_runs import Run, bundled, choice, full_size, installed, name_of, problem_size
 from headline_tables import (
@@ -236,7 +236,8 @@ def task_notes(runs: Sequence[Run]) -> str:
     data = results[0].data
     alone = f"Trained on {sum(data.counts['train']):,} images of {' and '.join(data.trained_on)} alone."
     names = names_of_rows(group_variants(results))
-    told = map(wrapped, [alone if data.trained_on else "", phases_note(runs), *result_notes(results, names)])
+    own = [alone if data.trained_on else "", phases_note(runs), *result_notes(results, names), missing_baseline(runs)]
+    told = map(wrapped, own)
     return "\n\n".join(filter(None, [*told, machines_note(runs), runs_note(runs)]))
 
 

@@ -57,7 +57,8 @@ holds the uncertainty of the threshold, too (bootstrap over the lenses, at least
 where the smooth lenses are the plain ones, which have 5 % by construction. The last column is the share of sub-halo
 images whose most probable class is the smooth one, which depends on no threshold. One training each: another one may
 give other figures. The networks were trained on different numbers of images, which stand below the table. So compare
-the rows of one network; rows of different networks do not compare the networks.
+the rows of one network; rows of different networks do not compare the networks. Baselines and plain twins are not
+among them.
 
 | network | run | test images | macro AUC (95 %) | change | false positives (95 %) | missed | most probably smooth |
 | --- | --- | --- | ---: | ---: | ---: | ---: | ---: |

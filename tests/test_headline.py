@@ -302,7 +302,8 @@ def test_a_network_that_is_not_above_the_best_baseline_is_marked(headline, notes
         rows = tables.score_table(own).splitlines()[2:]
         names = {f"`{network.cell.model}`{mark}", *(f"`{run.cell.model}` (baseline)" for run in (trees, fit))}
         assert {row.split(" | ")[0].removeprefix("| ") for row in rows} == names
-        assert notes.missing_baseline(own) == ""
+        lacking = "Baselines that this table lacks: `baselines/scalars_linear`, `baselines/pca_linear`."
+        assert notes.missing_baseline(own) == lacking
     assert "zoo bench --model baselines/scalars_boosted --data deeplense/modelB" in notes.missing_baseline([other])
 
 

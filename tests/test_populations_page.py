@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,15 @@ def test_what_is_measured_joins_the_record(populations, tmp_path, monkeypatch):
     text = page.read_text()
     assert text.index("`modelA`") < text.index("`modelB`") < text.index("\nmore")
     assert "old" not in text
+
+
+def test_what_the_airy_pattern_leaves_out_is_stated_as_measured():
+    page = (BENCHMARKS / "results" / "airy_pattern.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `model_2019_\w+` \| ([\d.]+)% \| ([\d.]+) \| ([\d.]+) \|$", page, re.MULTILINE)
+    (light, *_), (same, *_) = rows
+    assert light == same
+    text = " ".join((BENCHMARKS.parent / "docs" / "populations.md").read_text(encoding="utf-8").split())
+    assert f"within which {light} % of its light lies" in text
+    for column, words in ((1, "in the median of 48 scenes"), (2, "in the worst of them")):
+        first, second = (row[column] for row in rows)
+        assert f"by {first} and {second} of its noise {words}" in text or f"by {first} and {second} {words}" in text

@@ -160,7 +160,15 @@ def zoo_datasets() -> list[DatasetSpec]:
             changes=tables.MODEL_2019_CHANGES,
         ),
         _population("model1", tables.MODEL_1, _SIM, "DeepLenseSim's Model I: SIE, axion-mass dependent vortex"),
-        _population("model2", tables.MODEL_2, _SIM, "DeepLenseSim's Model II: Model I through Euclid's VIS"),
+        _population(
+            "model2",
+            tables.MODEL_2,
+            _SIM,
+            "DeepLenseSim's Model II: Model I through Euclid's VIS",
+            version=3,
+            earlier=tables.MODEL_2_EARLIER,
+            changes=tables.MODEL_2_CHANGES,
+        ),
         _population(
             "model3",
             tables.MODEL_3,
