@@ -85,8 +85,9 @@ def main() -> None:
     lines = [
         "# What the end of the Airy pattern leaves out",
         "",
-        "Written by `uv run python benchmarks/airy_pattern.py --write`: the largest difference of a pixel over its noise,",
-        f"between images with the whole pattern and with its part inside the third dark ring, of {options.scenes} scenes.",
+        "Written by `uv run python benchmarks/airy_pattern.py --write`: the largest difference of a pixel over its",
+        f"noise, between images with the whole pattern and with its part inside the third dark ring, of {options.scenes}",
+        "scenes.",
         "",
         "| population | light inside | median of the scenes | largest |",
         "| --- | ---: | ---: | ---: |",

@@ -227,8 +227,8 @@ def difficulty_table(runs: Sequence[Run]) -> str:
         "the variation between trainings. In the second brackets: training and validation loss of the epoch whose "
         "weights were kept (a validation loss more than a tenth above the training loss is overfitting), and the fall "
         "of the training loss over the last fifth of the epochs. If it is large, the score depends on how early this "
-        "training begins to learn as well as on the difficulty of the problem. The networks have no plain twin here, and "
-        "the only baseline is the one of the table. "
+        "training begins to learn as well as on the difficulty of the problem. The networks have no plain twin here, "
+        "and the only baseline is the one of the table. "
         "See [populations.md](populations.md#difficulty-of-the-problem)."
     )
     header = ["data", "changed", *(f"`{model}`" for model in models), "runs"]
