@@ -31,7 +31,8 @@ HEADER = ("population", "images", "rays per pixel and axis", "of the reference",
 TITLE = f"""# Accuracy of the images
 
 Written by `uv run python benchmarks/accuracy.py --write`. Errors are in units of the noise of the same pixel, of images
-of seed 0. The bounds are {MOST_ALLOWED} for 99 % of the pixels and {LARGEST_ALLOWED:g} for all of them; figures beyond are bold.
+of seed 0. The bounds are {MOST_ALLOWED} for 99 % of the pixels and {LARGEST_ALLOWED:g} for all of them; figures beyond
+are bold.
 """
 
 
