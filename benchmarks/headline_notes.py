@@ -20,10 +20,10 @@ SCALARS = "baselines/scalars_boosted"
 BASELINES = (SCALARS, "baselines/scalars_linear", "baselines/pca_linear", "baselines/fitted_lens")
 """Of a table of classification."""
 FITTED = """\
-`{name}` is given {psf}the noise and the forms of lens and source, all of which are exact in these
-models, and the halo lies in the middle of every image: its score rests on this knowledge and is not a forecast for a
-survey. Its parameters are those of the regression, which learns from {most:,} of the training images; the fits, which
-take most of its time, are not counted."""
+`{name}` is given {psf}exposure and sky where all images share them, and the forms of lens and source, all of which are
+exact in these models, and the halo lies in the middle of every image: its score rests on this knowledge and is not a
+forecast for a survey. Its parameters are those of the regression, which learns from {most:,} of the training images;
+the fits, which take most of its time, are not counted."""
 FLEXIBLE = "It fits the width of the PSF and multipoles, too, which these models do not have."
 
 

@@ -73,11 +73,11 @@ shared their GPU with up to five others, not always with as many, and the later 
 ([measured](../benchmarks/results/gpu.md)). So a run alone is faster, and the times do not rank networks. FLOP/s are six
 times the network's multiply-accumulates times the training images per second."""
 ANOMALY = """\
-The fitted lenses are given the PSF, the noise and the forms of lens and source, all of which are exact in these models;
-the others learn from images alone. Their scores rest on this knowledge and are not a forecast for a survey. The
-flexible one fits the width of the PSF and multipoles, too, which these models do not have; its score is the gain by
-one added mass, that of the other is chi square. What detectors answer to a wider PSF or to multipoles is
-[measured](../benchmarks/results/nuisances.md). While the
+The fitted lenses are given the PSF, exposure and sky where all images share them, and the forms of lens and source, all
+of which are exact in these models; the others learn from images alone. Their scores rest on this knowledge and are not
+a forecast for a survey. The flexible one fits the width of the PSF and multipoles, too, which these models do not have;
+its score is the gain by one added mass, that of the other is chi square. What detectors answer to a wider PSF or to
+multipoles is [measured](../benchmarks/results/nuisances.md). While the
 defaults of the plugin were chosen, variants were compared on a test split of Model A with four times the mass,
 anomalies included: the number of principal components and the noise model of the auto-encoders. The adversarial, the
 variational and the plain auto-encoder of arXiv:2008.12731 reached .9321, .8991 and .7303 on Model A and .7694, .7355
