@@ -3,112 +3,42 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from functools import partial
 
+import clusters
 import filelock
 import pytest
+from clusters import Cluster
+from smallrun import TOY
 from storedata import content_of
 
-from zoo.errors import Interrupted, LauncherError, MissingError, UsageError
+from zoo.errors import MissingError, UsageError
 from zoo.host import load_plugins
-from zoo.plan.cells import make_plan
-from zoo.plan.request import Request
 from zoo.results import store
 from zoo.run import job_queue, queued
-from zoo.run.launch import Launch
 from zoo.run.launcher import JobState
-from zoo.run.matrix import run_matrix
-from zoo.run.submission import JOB, ask_to_cancel, is_cancelled, read_submission
-from zoo.run.where import Where
+from zoo.run.submission import JOB, read_submission
 from zoo.train.checkpoint import CHECKPOINT
 
-TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
-FILE = """
-from zoo import LauncherSpec, hookimpl
 
-@hookimpl
-def zoo_launchers():
-    about = {"summary": "a queue", "options": {"nice": 0}}
-    return [
-        LauncherSpec(id="clusters/queue", target="clusters:Queue", outlives=True, **about),
-        LauncherSpec(id="clusters/children", target="clusters:Queue", **about),
-    ]
-"""
-
-
-@pytest.fixture(scope="session")
-def host(tmp_path_factory):
-    path = tmp_path_factory.mktemp("plugin") / "clusters.py"
-    path.write_text(FILE)
-    return load_plugins(files=[TOY, path], environment={})
+@pytest.fixture(scope="module")
+def host():
+    return load_plugins(files=[TOY, clusters.__file__], environment={})
 
 
 @pytest.fixture(scope="module")
 def cells(host):
-    return make_plan(host, Request(models=["tiny"], data=["stripes"], budget="smoke", device="cpu", seeds=[0, 1]))
-
-
-class Cluster:
-    """Jobs that outlive the launcher's object. A job goes through the kinds in its script, one a poll.
-
-    Args:
-        folder: Store.
-        cells: Cells.
-        scripts: Script of each attempt: kinds, reasons, "result" or functions; the last one repeats.
-    """
-
-    def __init__(self, folder, cells, *scripts):
-        self.folder, self.cells = folder, {cell.run_id: cell for cell in cells}
-        self.scripts, self.jobs, self.cancelled, self.options = [list(one) for one in scripts], {}, [], []
-
-    def __call__(self, **options):
-        self.options.append(options)
-        return self
-
-    def submit(self, jobs):
-        handles = []
-        for job in jobs:
-            attempt = sum(one["job"].run_dir == job.run_dir for one in self.jobs.values())
-            script = self.scripts[min(attempt, len(self.scripts) - 1)]
-            handles.append(f"{job.run_dir.name}-{attempt}")
-            self.jobs[handles[-1]] = {"job": job, "script": list(script)}
-        return handles
-
-    def poll(self, handles):
-        return [self.state(self.jobs[handle]) if handle in self.jobs else "lost" for handle in handles]
-
-    def state(self, job):
-        word = job["script"].pop(0) if len(job["script"]) > 1 else job["script"][0]
-        if word == "result":
-            cell = self.cells[job["job"].run_dir.name]
-            store.write_result(store.result_from(content_of(cell, "ok"), run_dir=job["job"].run_dir))
-            return JobState(kind="ended", reason="ok")
-        if callable(word):
-            return word(job)
-        return JobState(kind="ended", reason=word, detail="node n3") if word in ("node", "failed", "timeout") else word
-
-    def cancel(self, handles):
-        self.cancelled += handles
-        for handle in handles:
-            self.jobs[handle]["script"] = ["failed"]
+    return clusters.two_cells(host)
 
 
 @pytest.fixture
 def go(host, cells, tmp_path, monkeypatch):
-    monkeypatch.setattr(queued, "POLL_SECONDS", 0.001)
-    monkeypatch.setattr(job_queue, "MOST_SECONDS", 0.01)
-
-    def go(engine, chosen=cells[:1], launcher="clusters/queue", retries=2, **options):
-        monkeypatch.setattr(queued.registry, "load_target", lambda spec: engine)
-        launch = Launch(launcher=launcher, retries=retries)
-        return run_matrix(host, chosen, store=tmp_path, where=Where(device="cpu"), launch=launch, **options)
-
-    return go
+    return clusters.runs(host, cells, folder=tmp_path, patch=monkeypatch)
 
 
 @pytest.fixture
 def cluster(tmp_path, cells):
-    return lambda *scripts: Cluster(tmp_path, cells, *scripts)
+    return partial(Cluster, tmp_path, cells)
 
 
 @pytest.mark.parametrize("reason", ["node", "timeout", "lost"])
@@ -237,75 +167,6 @@ def test_the_files_are_believed_before_the_launcher(go, cluster, cells, tmp_path
     assert engine.cancelled == []
 
 
-def test_a_cell_with_a_result_is_not_cancelled(go, cluster, cells, tmp_path):
-    engine = cluster(["running"])
-
-    def interrupt(states):
-        content = content_of(cells[0], "ok")
-        store.write_result(store.result_from(content, run_dir=states[0].run_dir))
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        go(engine, cells, watch=interrupt)
-    assert engine.cancelled == [f"{cells[1].run_id}-0"]
-
-
-@pytest.mark.parametrize(
-    ("launcher", "stop", "cancelled"),
-    [
-        ("clusters/queue", KeyboardInterrupt, True),
-        ("clusters/queue", Interrupted, False),  # a closed terminal: the jobs go on
-        ("clusters/children", Interrupted, True),
-    ],
-)
-def test_jobs_that_outlive_the_command_go_on_after_a_hang_up(go, cluster, cells, tmp_path, launcher, stop, cancelled):
-    engine = cluster(["waiting", "running", "running", "running", "result"])
-
-    def interrupt(states):
-        raise stop
-
-    with pytest.raises(stop):
-        go(engine, cells, launcher, watch=interrupt)
-    assert bool(engine.cancelled) is cancelled
-    kept = [read_submission(tmp_path / cell.folder) for cell in cells]
-    if cancelled:
-        assert kept == [None, None]
-        return
-    assert [one.handle for one in kept] == [f"{cell.run_id}-0" for cell in cells]
-    results = go(engine, cells, launcher)  # attaches
-    assert [result.status for result in results] == ["ok", "ok"]
-    assert len(engine.jobs) == 2
-
-
-def test_a_job_that_was_lost_meanwhile_is_submitted_again(go, cluster, cells, tmp_path):
-    engine = cluster(["waiting"], ["running", "result"])
-    assert go(engine, submitted=lambda: True) == []
-    assert len(engine.jobs) == 1
-    engine.jobs.clear()
-    engine.scripts = [["running", "result"]]
-    assert go(engine)[0].status == "ok"
-
-
-def test_a_cell_that_ends_while_a_command_attaches_is_not_submitted_again(go, cluster):
-    engine = cluster(["waiting"])
-    go(engine, submitted=lambda: True)
-    for job in engine.jobs.values():
-        job["script"] = ["result"]
-    assert go(engine)[0].status == "ok"
-    assert len(engine.jobs) == 1
-
-
-def test_nothing_is_submitted_twice_while_the_launcher_does_not_answer(go, cluster):
-    engine = cluster(["waiting"])
-    go(engine, submitted=lambda: True)
-    poll = engine.poll
-    engine.poll = lambda handles: 1 / 0
-    with pytest.raises(LauncherError, match="failed in poll"):
-        go(engine)
-    assert len(engine.jobs) == 1
-    assert callable(poll)
-
-
 def test_a_job_that_its_launcher_runs_twice_has_one_result(go, cluster, cells, tmp_path):
     """Both find the lock; the one that comes second leaves, and its end is not the end of the cell."""
     lock = filelock.FileLock(store.prepare_run(tmp_path, cells[0]) / store.LOCK, thread_local=False)
@@ -323,22 +184,6 @@ def test_a_job_that_its_launcher_runs_twice_has_one_result(go, cluster, cells, t
     engine = cluster(["running", second])
     assert go(engine, watch=watch)[0].status == "ok"
     assert len(engine.jobs) == 1
-
-
-def test_a_cancelled_cell_is_stopped_and_not_kept_as_a_failure(go, cluster, cells):
-    engine = cluster(["running"])
-
-    def watch(states):
-        if states[0].state == "running":
-            ask_to_cancel(states[0].run_dir)
-
-    [result] = go(engine, watch=watch)
-    assert result.cause.startswith("Cancelled by zoo cancel")
-    assert engine.cancelled == [f"{cells[0].run_id}-0"]
-    assert store.read_result(result.run_dir) is None
-    assert is_cancelled(result.run_dir)  # for other commands that wait for the cell
-    again = cluster(["result"])
-    assert go(again)[0].status == "ok"
 
 
 def test_the_launcher_is_asked_no_more_often_than_it_wants(go, cluster):

@@ -1,23 +1,19 @@
-"""Running a plan: submission of cells, waiting for other processes, and interruption."""
+"""Running a plan: submission of cells, results that are stored already, failures and interruption."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-import filelock
 import pytest
-from storedata import content_of
+from fakelauncher import TRAINING, FakeLauncher, run_ids, runs, three_cells, words_of, write
+from smallrun import TOY
 
 from zoo.errors import DataError, LauncherError, UsageError
 from zoo.host import load_plugins
-from zoo.plan.cells import make_plan
-from zoo.plan.request import Request
-from zoo.progress import Progress
 from zoo.results import store
 from zoo.run import matrix, queued
 from zoo.run.launch import Launch
@@ -26,32 +22,15 @@ from zoo.run.matrix import run_matrix
 from zoo.run.where import Where
 from zoo.schema import plain
 
-TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
-DATA, SMALLRUN = TOY.with_name("storedata.py"), TOY.with_name("smallrun.py")
-TRAINING = Progress(phase="train", done=1, total=2, seconds=1.0, rate=1.0)
-
-
-@pytest.fixture(scope="module")
-def host():
-    return load_plugins(files=[TOY], environment={})
-
 
 @pytest.fixture
 def cells(host):
-    request = Request(models=["tiny"], data=["stripes"], budget="smoke", device="cpu", seeds=[0, 1, 2])
-    return make_plan(host, request)
+    return three_cells(host)
 
 
-def write(folder, cell, *, status="ok", words=""):
-    """Store a result that can be told by words from another one of the same cell; return it."""
-    content = content_of(cell, status, device=words, error=words)
-    result = store.result_from(content, run_dir=folder / cell.folder)
-    store.write_result(result)
-    return result
-
-
-def words_of(result):
-    return result.device if result.status == "ok" else result.error
+@pytest.fixture
+def go(host, cells, tmp_path, monkeypatch):
+    return runs(host, cells, folder=tmp_path, patch=monkeypatch)
 
 
 def test_the_paths_of_a_job_are_absolute(host, cells, tmp_path, monkeypatch):
@@ -62,53 +41,6 @@ def test_the_paths_of_a_job_are_absolute(host, cells, tmp_path, monkeypatch):
     words = job.command[job.command.index("run-cell") + 1 :]
     assert words[0] == str(job.run_dir / "cell.json")
     assert words[words.index("--images") + 1] == str(tmp_path / "images")
-
-
-class FakeLauncher:
-    """One job after the other, each ends at the poll after the one that started it and writes what it is told to."""
-
-    def __init__(self, folder, cells, statuses=()):
-        self.folder, self.cells, self.statuses = folder, {cell.run_id: cell for cell in cells}, list(statuses)
-        self.jobs, self.states, self.cancelled, self.left_behind = [], {}, [], []
-
-    def submit(self, jobs):
-        self.jobs += jobs
-        handles = [job.run_dir.name for job in jobs]
-        self.left_behind += [job.run_dir for job in jobs if (job.run_dir / store.RESULT).exists()]
-        self.states |= dict.fromkeys(handles, "waiting")
-        return handles
-
-    def poll(self, handles):
-        for handle, state in self.states.items():
-            if state == "running":
-                self.states[handle] = "ended"
-                status = self.statuses.pop(0) if self.statuses else "ok"
-                if status != "killed":
-                    write(self.folder, self.cells[handle], status=status, words="new")
-        if "running" not in self.states.values():
-            waiting = [handle for handle, state in self.states.items() if state == "waiting"]
-            self.states |= dict.fromkeys(waiting[:1], "running")
-        return [self.states[handle] for handle in handles]
-
-    def cancel(self, handles):
-        self.cancelled += [handle for handle in handles if self.states[handle] != "ended"]
-
-
-@pytest.fixture
-def go(host, cells, tmp_path, monkeypatch):
-    """Run cells through a fake launcher; return results and launcher."""
-    monkeypatch.setattr(queued, "POLL_SECONDS", 0.0)
-
-    def go(chosen=cells, statuses=(), engine=None, force=False, **options):
-        engine = engine or FakeLauncher(tmp_path, cells, statuses)
-        monkeypatch.setattr(queued.registry, "load_target", lambda spec: lambda **_: engine)
-        return run_matrix(host, chosen, store=tmp_path, where=Where(device="cpu", force=force), **options), engine
-
-    return go
-
-
-def run_ids(jobs):
-    return [job.run_dir.name for job in jobs]
 
 
 def test_every_cell_runs_once_in_order(go, cells):
@@ -289,112 +221,3 @@ def test_invalid_requests_are_found_before_the_store_is_touched(host, cells, tmp
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="Cannot create the folder"):
         run_matrix(host, cells, store=tmp_path / "file" / "results", where=Where(device="cpu"))
-
-
-def test_a_cell_that_runs_elsewhere_is_waited_for(go, cells, tmp_path):
-    run_dir = store.prepare_run(tmp_path, cells[0])
-    (run_dir / store.PROGRESS).write_text(json.dumps(plain(TRAINING)))
-    theirs = filelock.FileLock(run_dir / store.LOCK)
-    theirs.acquire()
-    seen = []
-
-    def watch(states):
-        seen.append(states[0].state)
-        assert states[0].progress == TRAINING or states[0].state == "ended"
-        if states[2].state == "ended" and theirs.is_locked:
-            write(tmp_path, cells[0], words="theirs")
-            theirs.release()
-
-    results, engine = go(watch=watch)
-    assert run_ids(engine.jobs) == [cell.run_id for cell in cells[1:]]
-    assert [words_of(result) for result in results] == ["theirs", "new", "new"]
-    assert set(seen[:-1]) == {"elsewhere"}
-    assert seen[-1] == "ended"
-
-
-def test_a_cell_that_was_given_up_elsewhere_is_taken_over(go, cells, tmp_path):
-    run_dir = store.prepare_run(tmp_path, cells[0])
-    theirs = filelock.FileLock(run_dir / store.LOCK)
-    theirs.acquire()
-    results, engine = go(cells[:1], watch=lambda states: theirs.release())
-    assert run_ids(engine.jobs) == [cells[0].run_id]
-    assert words_of(results[0]) == "new"
-
-
-def test_a_job_whose_cell_another_process_finished_is_not_a_failure(go, cells, tmp_path):
-    theirs = filelock.FileLock(tmp_path / cells[0].folder / store.LOCK)
-    seen = []
-
-    def watch(states):
-        seen.append(states[0].state)
-        if seen == ["running"]:
-            theirs.acquire()
-        elif seen[-1] == "elsewhere":
-            write(tmp_path, cells[0], words="theirs")
-            theirs.release()
-
-    results, _ = go(cells[:1], statuses=["killed"], watch=watch)
-    assert words_of(results[0]) == "theirs"
-    assert seen == ["running", "elsewhere", "ended"]
-
-
-def test_a_cell_that_waits_while_another_process_ends_it_is_not_started(go, cells, tmp_path):
-    def watch(states):
-        if states[0].state == "running":
-            write(tmp_path, cells[2], status="failed", words="theirs")
-
-    results, engine = go(watch=watch)
-    assert engine.cancelled == [cells[2].run_id]
-    assert [words_of(result) for result in results] == ["new", "new", "theirs"]
-
-
-WORKER = """
-import pathlib, runpy, sys, time
-from zoo.results import store
-
-run_dir = pathlib.Path(sys.argv[1])
-with store.claim(run_dir):
-    if store.read_result(run_dir) is None:
-        with (run_dir.parents[3] / "started").open("a") as file:
-            file.write(run_dir.name + "\\n")
-        time.sleep(0.4)
-        content_of = runpy.run_path(sys.argv[2])["content_of"]
-        runpy.run_path(sys.argv[3])["write_result"](run_dir, content_of(store.Cell.read(run_dir / store.CELL)))
-"""
-
-
-COMMAND = """
-import json, pathlib, sys
-from zoo.run import matrix
-from zoo.plan.cells import make_plan
-from zoo.plan.request import Request
-from zoo.host import load_plugins
-from zoo.run.launcher import Job
-from zoo.run.where import Where
-
-folder, toy, data = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3:]
-matrix._job = lambda run_dir, **_: Job(
-    run_dir=run_dir, command=(sys.executable, str(folder / "worker.py"), str(run_dir), *data)
-)
-host = load_plugins(files=[toy], environment={})
-cells = make_plan(
-    host, Request(models=["tiny"], data=["stripes"], budget="smoke", device="cpu", seeds=[0, 1, 2, 3])
-)
-results = matrix.run_matrix(host, cells, store=folder / "store", where=Where(device="cpu"))
-print(json.dumps([[result.run_id, result.status] for result in results]))
-"""
-
-
-@pytest.mark.slow
-def test_two_processes_share_the_same_cells(cells, tmp_path):
-    """Two commands at once on one store: each cell is run by one of them, and both see all results."""
-    (tmp_path / "worker.py").write_text(WORKER)
-    (tmp_path / "command.py").write_text(COMMAND)
-    command = [sys.executable, str(tmp_path / "command.py"), str(tmp_path), str(TOY), str(DATA), str(SMALLRUN)]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
-    outcomes = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outcomes
-    first, second = (json.loads(out) for out, _ in outcomes)
-    assert first == second
-    assert [status for _, status in first] == ["ok"] * 4
-    assert sorted((tmp_path / "started").read_text().split()) == sorted(run_id for run_id, _ in first)

@@ -11,145 +11,46 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import halls
 import pytest
+from halls import IMAGES, SKY, Machines, same
 
 from zoo.cli import main
 from zoo.data import folder as folder_module
 from zoo.data.folder import fill_folder
-from zoo.data.manifest import MANIFEST
 from zoo.data.open import Dataset
-from zoo.data.share import PART, SHARE, Share
-from zoo.errors import DataError, Interrupted, LauncherError, UsageError
+from zoo.data.share import SHARE
+from zoo.errors import DataError, LauncherError, UsageError
 from zoo.host import load_plugins
 from zoo.plan.recipes import plan_images
-from zoo.run import job_queue, queued, shares
-from zoo.run.launch import Launch
+from zoo.run import shares
 from zoo.run.launcher import JobState
 from zoo.run.share_work import FAILED
-from zoo.run.shares import make_share, run_shares
+from zoo.run.shares import make_share
 from zoo.run.submission import JOB
 from zoo.sharing import simulate
-from zoo.specs import LauncherSpec
 from zoo.stopping import STOPPED
 
-ROOT = Path(__file__).parents[2]
-SKY = ROOT / "tests" / "toys" / "toysky.py"
-IMAGES = 1000
-"""Four shards."""
-FILE = """
-from zoo import LauncherSpec, hookimpl
 
-@hookimpl
-def zoo_launchers():
-    return [LauncherSpec(id="halls/machines", target="halls:Machines", summary="a hall of machines", outlives=True)]
-"""
-
-
-@pytest.fixture(scope="session")
-def host(tmp_path_factory):
-    path = tmp_path_factory.mktemp("plugin") / "halls.py"
-    path.write_text(FILE)
-    return load_plugins(files=[SKY, path], environment={})
+@pytest.fixture(scope="module")
+def host():
+    return load_plugins(files=[SKY, halls.__file__], environment={})
 
 
 @pytest.fixture(scope="module")
 def recipe(host):
-    return plan_images(host, "toysky/discs", settings={}, simulator="painter", device="cpu")[1]
+    return halls.recipe_of_discs(host)
 
 
 @pytest.fixture(scope="module")
 def whole(host, recipe, tmp_path_factory):
     """The folder of one machine that makes the whole split."""
-    folder = tmp_path_factory.mktemp("whole")
-    simulation = Dataset(host, recipe, {}).simulation(expected_images=IMAGES)
-    assert fill_folder(simulation, "train", IMAGES, folder=folder).complete
-    return folder
-
-
-class Machines:
-    """A launcher whose jobs run in this process, one word of their script at each poll.
-
-    Args:
-        host: The plugins.
-        scripts: Words of the first attempt of each share, then of the second, and so on; the last one repeats.
-    """
-
-    def __init__(self, host, *scripts):
-        self.host, self.scripts, self.jobs, self.words, self.cancelled = host, scripts, [], {}, []
-
-    def submit(self, jobs):
-        handles = []
-        for job in jobs:
-            attempt = sum(one.run_dir == job.run_dir for one in self.jobs)
-            self.jobs.append(job)
-            handles.append(f"{job.run_dir}#{attempt}")
-            self.words[handles[-1]] = list(self.scripts[min(attempt, len(self.scripts) - 1)])
-        return handles
-
-    def poll(self, handles):
-        return [self.state(handle) if handle in self.words else "lost" for handle in handles]
-
-    def state(self, handle):
-        words = self.words[handle]
-        word = words.pop(0) if len(words) > 1 else words[0]
-        if word not in ("made", "dies", "fails"):
-            return word
-        path = Path(handle.partition("#")[0], SHARE)
-        if word == "dies":
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(folder_module, "write_shard", dying(folder_module.write_shard))
-                with pytest.raises(Interrupted):
-                    make_share(self.host, path)
-            return JobState(kind="ended", reason="failed", detail="killed by SIGKILL on n3")
-        try:
-            make_share(self.host, path)
-        except DataError:
-            return JobState(kind="ended", reason="failed", detail="exit code 1")
-        return JobState(kind="ended", reason="ok")
-
-    def cancel(self, handles):
-        self.cancelled += handles
-
-
-def dying(write):
-    """Return a function that writes one shard, and then takes its machine with it."""
-    calls = []
-
-    def write_shard(path, arrays, *, identity):
-        calls.append(path)
-        if len(calls) > 1:
-            raise Interrupted
-        return write(path, arrays, identity=identity)
-
-    return write_shard
+    return halls.made_at_once(host, recipe, folder=tmp_path_factory.mktemp("whole"))
 
 
 @pytest.fixture
 def go(host, recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(queued, "POLL_SECONDS", 0.001)
-    monkeypatch.setattr(job_queue, "MOST_SECONDS", 0.01)
-    load = queued.registry.load_target
-
-    def go(engine, *, of=2, images=IMAGES, retries=2, recipe=recipe, **options):
-        def target(spec):
-            return (lambda **_: engine) if isinstance(spec, LauncherSpec) else load(spec)
-
-        monkeypatch.setattr(queued.registry, "load_target", target)
-        launch = Launch(launcher="halls/machines", retries=retries)
-        return run_shares(
-            host, recipe, "train", images, folder=tmp_path / "DIR", shares=of, launch=launch, **options
-        )  # fmt: skip
-
-    return go
-
-
-def same(folder, whole):
-    names = [MANIFEST, *(f"train/{path.name}" for path in (whole / "train").glob("*.safetensors"))]
-    return len(names) == 5 and all((folder / name).read_bytes() == (whole / name).read_bytes() for name in names)
-
-
-def part_of(folder, machine, of):
-    return Share(machine=machine, of=of).folder(folder, "train") / PART
+    return halls.runs(host, recipe, folder=tmp_path / "DIR", patch=monkeypatch)
 
 
 def test_shares_become_the_split_of_one_machine(go, host, whole, tmp_path):
@@ -240,60 +141,12 @@ def test_an_error_of_a_share_is_final_and_quoted(go, host, tmp_path, monkeypatch
     assert (end.made, end.complete, end.lacking) == (512, False, 2)
 
 
-def test_the_same_command_goes_on_with_what_has_failed(go, host, whole, tmp_path):
-    end = go(Machines(host, ["dies"]), retries=0)
-    assert (end.made, end.found, end.complete, end.lacking) == (512, 0, False, 4)
-    engine = Machines(host, ["made"])
-    end = go(engine)
-    assert (end.made, end.found, end.complete) == (512, 512, True)
-    assert same(tmp_path / "DIR", whole)
-
-
 def test_a_launcher_that_raises_fails_the_shares_and_not_the_command(go, host):
     engine = Machines(host)
     engine.submit = lambda jobs: 1 / 0
     end = go(engine)
     assert len(end.failed) == 2
     assert end.failed[0].error.startswith("Launcher halls/machines failed in submit: ZeroDivisionError")
-
-
-@pytest.mark.parametrize(("stop", "cancelled"), [(Interrupted, 0), (KeyboardInterrupt, 2)])
-def test_a_command_attaches_to_the_jobs_of_an_earlier_one(go, host, whole, tmp_path, stop, cancelled):
-    engine = Machines(host, ["waiting", "running", "made"])
-
-    def interrupt(done, total):
-        raise stop
-
-    with pytest.raises(stop):
-        go(engine, watch=interrupt)
-    assert len(engine.cancelled) == cancelled
-    assert go(engine).complete
-    assert len(engine.jobs) == 2 + cancelled
-    assert same(tmp_path / "DIR", whole)
-
-
-def test_jobs_of_a_command_that_has_ended_are_shown_and_can_be_cancelled(go, host, tmp_path, monkeypatch, capsys):
-    engine = Machines(host, ["waiting"])
-    end = go(engine, submitted=lambda: True)  # as with --detach
-    assert (end.complete, end.failed, engine.cancelled) == (False, (), [])
-    monkeypatch.setenv("ZOO_PLUGIN_FILES", os.pathsep.join(host.files))
-
-    def zoo(*words):
-        with pytest.raises(SystemExit) as ended:
-            main([*words, "--store", str(tmp_path / "DIR" / "parts")])
-        assert ended.value.code == 0
-        return capsys.readouterr()
-
-    shown = zoo("status")
-    rows = [line.split() for line in shown.out.splitlines()]
-    assert rows == [["waiting", f"train/2/{machine}", "halls/machines"] for machine in range(2)]
-    assert shown.err.startswith("2 jobs in ")
-    assert [one["state"] for one in json.loads(zoo("status", "--json").out)] == ["waiting"] * 2
-    assert "2 jobs cancelled" in zoo("cancel", "--all").err
-    assert len(engine.cancelled) == 2
-    again = Machines(host, ["made"])
-    assert go(again).complete
-    assert len(again.jobs) == 2
 
 
 def test_a_detached_command_goes_on_in_the_background(host, tmp_path, monkeypatch, capsys):
@@ -309,43 +162,11 @@ def test_a_detached_command_goes_on_in_the_background(host, tmp_path, monkeypatc
     assert started == [(tmp_path / "parts", "shares")]
 
 
-@pytest.mark.parametrize("damage", [lambda path: path.write_text("{"), Path.unlink], ids=["damaged", "missing"])
-def test_the_share_of_a_lost_part_is_given_out_again(go, host, whole, tmp_path, caplog, damage):
-    go(Machines(host, ["made"]))
-    (tmp_path / "DIR" / MANIFEST).unlink()
-    path = part_of(tmp_path / "DIR", 1, 2)
-    damage(path)
-    engine = Machines(host, ["made"])
-    end = go(engine)
-    assert [job.run_dir for job in engine.jobs] == [path.parent]
-    assert (end.made, end.complete) == (0, True)
-    assert same(tmp_path / "DIR", whole)
-    assert (str(path) in caplog.text) == (damage is not Path.unlink)
-
-
 def test_one_share_is_the_whole_split(go, host, whole, tmp_path):
     engine = Machines(host, ["made"])
     end = go(engine, of=1)
     assert (len(engine.jobs), end.complete, end.failed) == (1, True, ())
     assert same(tmp_path / "DIR", whole)
-
-
-def test_a_lost_file_is_made_again_by_its_share(go, host, whole, tmp_path):
-    go(Machines(host, ["made"]))
-    (tmp_path / "DIR" / "train" / "000003.safetensors").unlink()
-    engine = Machines(host, ["made"])
-    end = go(engine)
-    assert [job.label for job in engine.jobs] == ["share 1:2 of train"]
-    assert (end.made, end.complete) == (256, True)
-    assert same(tmp_path / "DIR", whole)
-
-
-def test_a_larger_split_is_made_by_those_shares_that_lack_something(go, host, tmp_path):
-    go(Machines(host, ["made"]), images=IMAGES)
-    engine = Machines(host, ["made"])
-    end = go(engine, of=5, images=1100)
-    assert [job.label for job in engine.jobs] == ["share 4:5 of train"]
-    assert (end.made, end.complete) == (256, True)
 
 
 def test_impossible_requests_are_refused_before_anything_is_queued(go, host, recipe, tmp_path):

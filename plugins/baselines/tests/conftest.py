@@ -1,8 +1,13 @@
-"""Smooth lenses for the tests."""
+"""Smooth lenses and their images for the tests."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 import torch
-from zoo_baselines.smooth_lens import INDEX, NAMES
+from fittools import CAMERA, FLEXIBLE, SECONDS, SKY
+from zoo_baselines.lens_pixels import grids
+from zoo_baselines.smooth_lens import INDEX, NAMES, Kind, draw
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +49,54 @@ def _some_lenses(
     for name, value in values.items():
         parameters[:, INDEX[name]] = value
     return parameters
+
+
+@pytest.fixture(scope="session")
+def noisy(some_lenses):
+    """Return a function that draws images of smooth lenses, to which a point mass may be added."""
+
+    def noisy(
+        count: int, *, mass: float = 0.0, at: tuple[float, float] = (0.9, 1.2), nuisances: bool = False, seed: int = 7
+    ) -> torch.Tensor:
+        """Return images [n, N, N] of smooth lenses.
+
+        `mass` adds a point mass of this squared Einstein radius, `nuisances` an ellipsoid's multipoles and a PSF that
+        is 1.5 times as wide as the camera's.
+        """
+        parameters = some_lenses(count, seed=seed)
+        parameters[:, [INDEX["halo_x"], INDEX["halo_y"]]] = 0
+        parameters[:, INDEX["log_einstein_radius"]] = np.log(1.5)
+        fine = grids(CAMERA, rays=4, dtype=torch.float64)[1]
+        if mass:
+            x, y = fine.x - at[0], fine.y - at[1]
+            pull = mass / (x * x + y * y)
+            clean = _drawn_with_mass(parameters, fine, x * pull, y * pull)
+        elif nuisances:
+            parameters[:, INDEX["halo_e1"]], parameters[:, INDEX["log_psf_width"]] = 0.2, np.log(1.5)
+            parameters[:, INDEX["multipole_3_cos"]] = parameters[:, INDEX["multipole_4_sin"]] = 0.02
+            clean = draw(parameters, fine, FLEXIBLE).images
+        else:
+            clean = draw(parameters, fine, Kind()).images
+        mean = (clean * 2 + SKY) * SECONDS
+        return (torch.poisson(mean, generator=torch.Generator().manual_seed(1)) / SECONDS - SKY).float()
+
+    return noisy
+
+
+def _drawn_with_mass(parameters: torch.Tensor, grid, alpha_x: torch.Tensor, alpha_y: torch.Tensor) -> torch.Tensor:
+    """Return images with a further deflection, from the formulas of an isothermal sphere and a Sersic source."""
+    column = {name: parameters[:, number, None, None] for name, number in INDEX.items()}
+    x, y = grid.x, grid.y
+    radius = torch.hypot(x, y)
+    einstein = column["log_einstein_radius"].exp()
+    beta_x = x - einstein * x / radius - column["gamma_1"] * x - column["gamma_2"] * y - alpha_x - column["source_x"]
+    beta_y = y - einstein * y / radius - column["gamma_2"] * x + column["gamma_1"] * y - alpha_y - column["source_y"]
+    # The remaining parameters draw the source as if nothing were deflected.
+    flat = parameters.clone()
+    flat[:, : INDEX["source_log_radius"]] = 0
+    flat[:, INDEX["log_einstein_radius"]] = -40
+    images = []
+    for i in range(len(parameters)):
+        rays = dataclasses.replace(grid, x=beta_x[i], y=beta_y[i])
+        images.append(draw(flat[i : i + 1], rays, Kind()).images[0])
+    return torch.stack(images)

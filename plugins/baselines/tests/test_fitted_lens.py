@@ -1,4 +1,4 @@
-"""The classifier of what a fitted smooth lens leaves: features, cache, and what it accepts."""
+"""The classifier of what a fitted smooth lens leaves: features, scores, and what it accepts."""
 
 import dataclasses
 import threading
@@ -6,76 +6,19 @@ import threading
 import numpy as np
 import pytest
 import torch
+from fittools import CAMERA, COMMON, FLEXIBLE, SECONDS, SKY, any_rows, build, splits_of
 from zoo_baselines import fit_cache, fitted_lens, lens_fit
 from zoo_baselines.fitted_lens import FittedLens
 from zoo_baselines.lens_features import FEATURES, _correlation, features_of
 from zoo_baselines.lens_fit import Effort, fit_smooth_lens
 from zoo_baselines.lens_noise import observed
 from zoo_baselines.lens_pixels import grids
-from zoo_baselines.smooth_lens import INDEX, Kind, draw
+from zoo_baselines.smooth_lens import Kind
 
-from zoo.data.split import Split
 from zoo.data.truth import CommonTruth
 from zoo.errors import UsageError
-from zoo.lensing.instrument import Instrument
-from zoo.models.copies import copy_of
-from zoo.models.own_fit import ImagesToFit, SplitsToFit
 
-CAMERA = Instrument(image_size=32, pixel_scale=0.2, psf_width=0.2)
-SECONDS, SKY = 300.0, 0.4
 GRIDS = grids(CAMERA)
-FLEXIBLE = Kind(ellipsoid=True, multipoles=True, psf_width=True)
-
-
-@pytest.fixture(scope="module")
-def noisy(some_lenses):
-    """Return a function that draws images of smooth lenses, to which a point mass may be added."""
-
-    def noisy(
-        count: int, *, mass: float = 0.0, at: tuple[float, float] = (0.9, 1.2), nuisances: bool = False, seed: int = 7
-    ) -> torch.Tensor:
-        """Return images [n, N, N] of smooth lenses.
-
-        `mass` adds a point mass of this squared Einstein radius, `nuisances` an ellipsoid's multipoles and a PSF that
-        is 1.5 times as wide as the camera's.
-        """
-        parameters = some_lenses(count, seed=seed)
-        parameters[:, [INDEX["halo_x"], INDEX["halo_y"]]] = 0
-        parameters[:, INDEX["log_einstein_radius"]] = np.log(1.5)
-        fine = grids(CAMERA, rays=4, dtype=torch.float64)[1]
-        if mass:
-            x, y = fine.x - at[0], fine.y - at[1]
-            pull = mass / (x * x + y * y)
-            clean = _drawn_with_mass(parameters, fine, x * pull, y * pull)
-        elif nuisances:
-            parameters[:, INDEX["halo_e1"]], parameters[:, INDEX["log_psf_width"]] = 0.2, np.log(1.5)
-            parameters[:, INDEX["multipole_3_cos"]] = parameters[:, INDEX["multipole_4_sin"]] = 0.02
-            clean = draw(parameters, fine, FLEXIBLE).images
-        else:
-            clean = draw(parameters, fine, Kind()).images
-        mean = (clean * 2 + SKY) * SECONDS
-        return (torch.poisson(mean, generator=torch.Generator().manual_seed(1)) / SECONDS - SKY).float()
-
-    return noisy
-
-
-def _drawn_with_mass(parameters: torch.Tensor, grid, alpha_x: torch.Tensor, alpha_y: torch.Tensor) -> torch.Tensor:
-    """Return images with a further deflection, from the formulas of an isothermal sphere and a Sersic source."""
-    column = {name: parameters[:, number, None, None] for name, number in INDEX.items()}
-    x, y = grid.x, grid.y
-    radius = torch.hypot(x, y)
-    einstein = column["log_einstein_radius"].exp()
-    beta_x = x - einstein * x / radius - column["gamma_1"] * x - column["gamma_2"] * y - alpha_x - column["source_x"]
-    beta_y = y - einstein * y / radius - column["gamma_2"] * x + column["gamma_1"] * y - alpha_y - column["source_y"]
-    # The remaining parameters draw the source as if nothing were deflected.
-    flat = parameters.clone()
-    flat[:, : INDEX["source_log_radius"]] = 0
-    flat[:, INDEX["log_einstein_radius"]] = -40
-    images = []
-    for i in range(len(parameters)):
-        rays = dataclasses.replace(grid, x=beta_x[i], y=beta_y[i])
-        images.append(draw(flat[i : i + 1], rays, Kind()).images[0])
-    return torch.stack(images)
 
 
 def columns_of(images: torch.Tensor) -> dict[str, np.ndarray]:
@@ -102,31 +45,6 @@ def test_an_added_mass_is_found_where_it_is(noisy):
     assert (lumpy["log_chi_square"] > smooth["log_chi_square"]).all()
     # In units of the Einstein radius of 1.5 arcsec; the trial masses are 0.2 arcsec apart.
     assert np.median(np.abs(lumpy["radius_of_best"] * 1.5 - 1.5)) < 0.25
-
-
-COMMON = CommonTruth(exposure_seconds=SECONDS, sky=SKY, round_haloes=True, lens_light=False)
-
-
-def splits_of(images: torch.Tensor, **changes) -> SplitsToFit:
-    """Return them as the training split with two classes in turn."""
-    labels = np.arange(len(images)) % 2
-
-    def split(name):
-        ids = [f"{name}-{i}" for i in range(len(images))]
-        content = Split(name=name, classes=("a", "b"), chunks=[images[:, None].numpy()], labels=labels, ids=ids)
-        return ImagesToFit(content, device=torch.device("cpu"))
-
-    fields = {"params": {}, "instrument": CAMERA, "recipe_hash": "", "seed": 0, "common": COMMON}
-    return SplitsToFit(train=split("train"), val=split("val"), **(fields | changes))
-
-
-def build(**changes) -> FittedLens:
-    return FittedLens(2, **({"image_size": 32, "halo": "auto", "strength": 1.0, "most_images": 100} | changes))
-
-
-def any_rows(_, mono: torch.Tensor) -> torch.Tensor:
-    """Return features of fits that did not fail, at random, in place of `FittedLens._fit`."""
-    return torch.cat([torch.randn(len(mono), len(FEATURES)), torch.zeros(len(mono), 1)], 1).double()
 
 
 @pytest.mark.slow
@@ -190,52 +108,6 @@ def test_the_number_of_threads_of_other_work_stays(noisy):
         torch.set_num_threads(before)
 
 
-@pytest.mark.slow
-def test_features_are_fitted_once(tmp_path, monkeypatch, noisy):
-    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
-    images = noisy(3)
-    first, again = build(), build()
-    first.fit_splits(splits_of(images))
-    monkeypatch.setattr(FittedLens, "_fit", lambda *_: pytest.fail("fitted again"))
-    again.fit_splits(splits_of(images))
-    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in first.state_dict().items())
-    (file,) = (tmp_path / "fitted_lens").glob("*.features")
-    monkeypatch.undo()
-    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
-    whole = file.read_bytes()
-    flipped = bytearray(whole)
-    flipped[200] ^= 1
-    # The results of other images, as many as these.
-    build().fit_splits(splits_of(images * 1.01))
-    (others,) = (one.read_bytes() for one in (tmp_path / "fitted_lens").glob("*.features") if one != file)
-    assert len(others) == len(whole)
-    for damaged in (b"", b"PK", whole[:-1], bytes(flipped), others):
-        file.write_bytes(damaged)
-        build().fit_splits(splits_of(images))
-        assert file.read_bytes() == whole
-
-
-@pytest.mark.parametrize("change", ["pixels", "noise", "camera", "halo", "code"])
-def test_other_images_or_another_fit_use_no_cached_features(change, tmp_path, monkeypatch, noisy):
-    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
-    monkeypatch.setattr(FittedLens, "_fit", any_rows)
-    images = noisy(4)
-    build().fit_splits(splits_of(images))
-    changes = {}
-    if change == "pixels":
-        images = images * 1.01
-    elif change == "noise":
-        changes["common"] = dataclasses.replace(COMMON, exposure_seconds=2 * SECONDS)
-    elif change == "camera":
-        changes["instrument"] = dataclasses.replace(CAMERA, psf_width=2 * CAMERA.psf_width)
-    elif change == "halo":
-        changes["common"] = dataclasses.replace(COMMON, round_haloes=False)
-    else:
-        monkeypatch.setattr(fit_cache, "_code", lambda: "other code")
-    build().fit_splits(splits_of(images, **changes))
-    assert len(list((tmp_path / "fitted_lens").glob("*.features"))) == 2
-
-
 @pytest.mark.parametrize("score", ["chi_square", "gain"])
 def test_the_residual_of_the_fit_is_an_anomaly_score(score, noisy):
     network = fitted_lens.fitted_lens_residual(in_chans=1, num_classes=1, image_size=32, halo="auto", score=score)
@@ -273,11 +145,6 @@ def test_the_width_of_a_psf_that_is_not_gaussian_stays_known(tmp_path, monkeypat
     network.fit_splits(splits_of(noisy(4), instrument=dataclasses.replace(CAMERA, psf="airy", psf_width=0.3)))
     assert network._kind() == dataclasses.replace(FLEXIBLE, psf_width=False)
     assert network.fit_notes() == ["The PSF is not a Gaussian, so the fits took its width as known."]
-
-
-def test_fits_of_another_kind_are_not_taken_from_the_cache(noisy):
-    images = noisy(2)
-    assert build()._keys(images) != build(flexible=True)._keys(images)
 
 
 def test_an_unknown_score_is_refused():
@@ -320,24 +187,6 @@ def test_the_parts_of_the_lens_follow_the_population(common, ellipsoid, light, t
     assert network._kind() == Kind(ellipsoid=ellipsoid, lens_light=light)
 
 
-def test_an_image_is_fitted_once(tmp_path, monkeypatch, noisy):
-    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
-    fitted = []
-    fit = FittedLens._fit
-    monkeypatch.setattr(FittedLens, "_fit", lambda self, mono: fitted.append(len(mono)) or fit(self, mono))
-    images = noisy(4)
-    network = build()
-    network.fit_splits(splits_of(images))
-    assert sum(fitted) == 4
-    again = network(torch.cat([images, images])[:, None])
-    assert torch.equal(again[:4], again[4:])
-    assert sum(fitted) == 4
-    copy_of(network)(images[:, None])
-    network(torch.cat([images[:1], images[:1] * 1.01, images[:1] * 1.01])[:, None])  # one new image, twice
-    assert sum(fitted) == 5
-    assert network.fit_notes() == []
-
-
 def test_a_failed_fit_has_the_features_of_an_image_without_a_lens(monkeypatch, noisy):
     blind_starts = lens_fit.blind_starts
 
@@ -372,11 +221,3 @@ def test_failed_fits_are_counted_once_each(monkeypatch, noisy):
         network(noisy(3)[:, None])
     [note] = network.fit_notes()
     assert note.startswith("Fits that failed: 1 of 3,")
-
-
-def test_fits_that_cannot_be_stored_are_no_failure(tmp_path, caplog):
-    (tmp_path / "file").touch()
-    path = tmp_path / "file" / "a.features"
-    fit_cache.write(path, np.zeros((2, 3)))
-    assert "the fits are not stored" in caplog.text
-    assert fit_cache.read(path, rows=2) is None
