@@ -108,11 +108,12 @@ def test_the_command_prints_a_table_and_exits_with_its_verdict(
 ) -> None:
     tiny = [f"--set=data.{name}={value}" for name, value in {**TINY, "over_sampling": rays, "snr": snr}.items()]
     words = ["modelB", "--accuracy", "3", "--device", "cpu", *tiny]
-    found, said, _ = run(capsys, *words)
-    assert found == code, said
+    found, said, reported = run(capsys, *words)
+    assert found == code, said + reported
     assert "deeplense/modelB" in said
     assert said.splitlines()[-1].startswith(f"{verdict}: ")
-    found, said, _ = run(capsys, *words, "--json")
+    found, said, reported = run(capsys, *words, "--json")
+    assert said.startswith("{"), said + reported
     record = json.loads(said)
     assert (found, record["accurate"]) == (code, code == 0)
     assert record["errors"][0]["images"] == 3
