@@ -304,8 +304,7 @@ def open_dataset(
         DataError: The cache cannot be written.
     """
     from zoo.data.open import Dataset
-    from zoo.data.recipe import SPLITS
-    from zoo.data.shards import MOST_IMAGES
+    from zoo.data.recipe import MOST_IMAGES, SPLITS
     from zoo.devices import resolve_device
     from zoo.plan.overrides import check_plain
     from zoo.plan.recipes import make_recipe

@@ -101,7 +101,7 @@ def bench(
         launcher: Id or name of what runs the cells.
         launcher_settings: Options of the launcher and resources of cells, as for `--launcher-set`: {"gpus": 1}.
         jobs: Cells that run at a time on this machine; None: one on each GPU of `gpus`, or one.
-        gpus: GPUs of this machine, such as "0,1,2,3", of which each cell gets one.
+        gpus: GPUs of this machine, such as "0,1,2,3", of which each cell gets as many as it needs.
         retries: Further attempts without progress after a preemption.
         fresh_test: Seed of fresh test images, on which the weights are scored as well (`result.fresh`).
         host: The plugins; default: all installed ones.
@@ -197,7 +197,7 @@ def _bench(
     """Plan and run; return one result a cell."""
     import logging
 
-    from zoo.devices import resolve_device
+    from zoo.devices import device_here
     from zoo.inference.fresh import check_fresh_test, with_fresh_tests
     from zoo.plan.bench import plan_bench
     from zoo.plan.request import Request
@@ -220,7 +220,8 @@ def _bench(
     own = {one.name for one in fields(Request)}
     request = Request(**{name: value for name, value in values.items() if name in own})
     where = Where(**{one.name: values[one.name] for one in fields(Where) if one.name in values})
-    plan = plan_bench(host, request, suite=suite, study=study, given=options)
+    note = logging.getLogger(__name__).warning
+    plan = plan_bench(host, request, suite=suite, study=study, given=options, note=lambda said: note("%s", said))
     for problem in plan.problems:
         logging.getLogger(__name__).warning("%s: %s", suite, problem)
     if fresh_test is not None:
@@ -228,7 +229,7 @@ def _bench(
     found = run_matrix(host, plan.cells, store=user_path(request.store), where=where, launch=launch)
     if fresh_test is None:
         return found
-    found, problems = with_fresh_tests(host, found, seed=fresh_test, device=resolve_device(where.device))
+    found, problems = with_fresh_tests(host, found, seed=fresh_test, device=device_here(where.device))
     for problem in problems:
         logging.getLogger(__name__).warning("%s", problem)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import platform
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Literal, TypeAlias, get_args
 
 from zoo.errors import MissingError, UsageError, nearest
 from zoo.processor import has_fast_bf16
+
+logger = logging.getLogger(__name__)
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 Precision: TypeAlias = Literal["fp32", "tf32", "bf16"]
@@ -36,6 +39,19 @@ def resolve_device(device: str) -> str:
     if not available:
         raise MissingError(f"device '{device}' is not available on this machine.", hint="Try: --device cpu")
     return device
+
+
+def device_here(device: str) -> str:
+    """Return the device that this machine has for work that any device does; the CPU stands in for one that is absent.
+
+    Raises:
+        UsageError: The name is unknown.
+    """
+    try:
+        return resolve_device(device)
+    except MissingError:
+        logger.warning("device '%s' is not available on this machine: the CPU is used", device)
+        return "cpu"
 
 
 def planned_device(device: str) -> str:

@@ -75,24 +75,51 @@ def _affinity() -> int:
     return os.cpu_count() or 1
 
 
+def memory_left() -> int | None:
+    """Return the bytes that the limits of this process's control groups leave to it; None without a limit.
+
+    Files that the system keeps in memory and may drop do not count as used.
+    """
+    return min((left for folder in _groups("memory") for left in _memory_left_in(folder)), default=None)
+
+
+def _memory_left_in(folder: Path) -> list[int]:
+    """Return what a control group of version 2 or 1 leaves of its memory; nothing where it has no limit."""
+    second = (folder / "memory.max").is_file()
+    names = ("memory.max", "memory.current") if second else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+    try:
+        limit, used = (regular_file(folder / name).read_text().strip() for name in names)
+        if limit == "max":
+            return []
+        counts = dict(line.split() for line in regular_file(folder / "memory.stat").read_text().splitlines())
+        dropped = int(counts.get("inactive_file" if second else "total_inactive_file", 0))
+        return [max(0, int(limit) - int(used) + dropped)]
+    except (OSError, ValueError):
+        return []
+
+
 def _quota() -> float | None:
     """Return the lowest CPU quota, in cores, of this process's control group and those above it; None for no quota."""
+    found = (quota for folder in _groups("cpu", "cpu,cpuacct", "cpuacct,cpu") for quota in _quota_in(folder))
+    return min(found, default=None)
+
+
+def _groups(*controllers: str) -> Iterator[Path]:
+    """Yield the folders of this process's control group and of those above it, of version 2, or 1 of a controller."""
     try:
         lines = regular_file(_CGROUP).read_text().splitlines()
     except OSError:
-        return None
-    found: list[float] = []
+        return
     for line in lines:
-        controllers, path = line.split(":", 2)[1:]
-        if controllers not in ("", "cpu", "cpu,cpuacct", "cpuacct,cpu"):
+        controller, path = line.split(":", 2)[1:]
+        if controller not in ("", *controllers):
             continue
-        root = _CGROUPS / controllers
+        root = _CGROUPS / controller
         inner = path.strip("/")
         # In a container the path may be that of the machine, and the root that of the container.
         for folder in {root, *((root / inner), *(root / inner).parents)}:
             if folder.is_relative_to(root):
-                found += _quota_in(folder)
-    return min(found, default=None)
+                yield folder
 
 
 def _quota_in(folder: Path) -> list[float]:

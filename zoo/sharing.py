@@ -60,8 +60,7 @@ def simulate(
     """
     from zoo.data.folder import cache_folder, fill_folder
     from zoo.data.open import Dataset
-    from zoo.data.recipe import SPLITS
-    from zoo.data.shards import MOST_IMAGES
+    from zoo.data.recipe import MOST_IMAGES, SPLITS
     from zoo.plan.recipes import plan_images
     from zoo.run.launch import device_for, launch_of_call
     from zoo.run.shares import run_shares
@@ -132,9 +131,9 @@ def predict(
         LauncherError: A share has failed; the same call goes on with what is missing.
     """
     from zoo.inference.files import predict_files
+    from zoo.inference.predict_shares import run_predictions
     from zoo.inference.prepare import Preparation
     from zoo.inference.read import expand, require_files
-    from zoo.inference.shares import run_predictions
     from zoo.models.load import load_weights
     from zoo.models.trained import AVERAGES
     from zoo.run.launch import device_for, launch_of_call
@@ -171,7 +170,7 @@ def predict(
 
 def _read_once(joined: Joined) -> Iterator[Prediction | Skipped]:
     """Yield the answers of all shares, and delete their files at the end."""
-    from zoo.inference.shares import joined_predictions
+    from zoo.inference.predict_shares import joined_predictions
 
     yield from joined_predictions(joined)
     joined.forget()

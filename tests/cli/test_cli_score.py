@@ -15,6 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 import zoo as library
+from zoo.errors import TrainingError
 from zoo.report.problems import find_problems
 from zoo.results import store
 
@@ -164,6 +165,19 @@ def test_seeds_of_a_method_are_one_network_and_other_predictions_of_a_seed_are_r
     [variant] = problem.variants
     assert [result.cell.seed for result in variant.results] == [0, 1]
     assert variant.name == "scored/nearest"
+
+
+def test_an_earlier_result_stays_where_a_metric_fails(zoo, outside, tmp_path, monkeypatch):
+    words = ("score", "predictions.csv", "--data", outside / "test", "--name", "nearest")
+    zoo(*words)
+    [before] = store.results(tmp_path / "results")
+
+    def fail(*_, **__):
+        raise TrainingError("The metric toy/m is not finite.")
+
+    monkeypatch.setattr("zoo.run.scored.with_metrics", fail)
+    zoo(*words, code=1)
+    assert list(store.results(tmp_path / "results")) == [before]
 
 
 def test_probabilities_are_divided_by_their_sum_within_the_tolerance(zoo, outside):

@@ -11,8 +11,17 @@ import pytest
 import torch
 
 from zoo import processor
+from zoo.data.loader import free_memory
 from zoo.environment import describe
-from zoo.processor import ALLOCATOR, computing_environment, has_fast_bf16, limit_threads, processor_name, usable_cores
+from zoo.processor import (
+    ALLOCATOR,
+    computing_environment,
+    has_fast_bf16,
+    limit_threads,
+    memory_left,
+    processor_name,
+    usable_cores,
+)
 
 ZEN_4 = "processor\t: 0\nmodel name\t: AMD EPYC 9R14\nflags\t\t: fpu avx512_vnni {}\nbugs\t\t: \n"
 
@@ -86,16 +95,21 @@ GROUPS = {
 }
 
 
+def write_groups(tmp_path, monkeypatch, lines, files):
+    """Put control groups in place of those of this process: /proc/self/cgroup, and files below /sys/fs/cgroup."""
+    (tmp_path / "cgroup").write_text(lines)
+    for path, content in files.items():
+        (tmp_path / "groups" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "groups" / path).write_text(f"{content}\n")
+    monkeypatch.setattr(processor, "_CGROUP", tmp_path / "cgroup")
+    monkeypatch.setattr(processor, "_CGROUPS", tmp_path / "groups")
+
+
 @pytest.fixture
 def group(tmp_path, monkeypatch):
     def make(name, affinity=8):
         lines, files, cores = GROUPS[name]
-        (tmp_path / "cgroup").write_text(lines)
-        for path, content in files.items():
-            (tmp_path / "groups" / path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / "groups" / path).write_text(f"{content}\n")
-        monkeypatch.setattr(processor, "_CGROUP", tmp_path / "cgroup")
-        monkeypatch.setattr(processor, "_CGROUPS", tmp_path / "groups")
+        write_groups(tmp_path, monkeypatch, lines, files)
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(affinity)), raising=False)
         return cores
 
@@ -106,6 +120,36 @@ def group(tmp_path, monkeypatch):
 def test_cores_are_those_of_affinity_and_quota(group, name):
     assert usable_cores() >= 1
     assert group(name) == usable_cores() == describe(accelerator=False).cores
+
+
+MEMORY = {
+    # lines of /proc/self/cgroup, files below /sys/fs/cgroup, bytes that are left
+    "none": ("0::/", {"memory.stat": "inactive_file 5"}, None),
+    "unlimited": ("0::/job", {"job/memory.max": "max", "job/memory.current": "7", "job/memory.stat": ""}, None),
+    "of the job": (
+        "0::/job/step",
+        {"job/memory.max": "1000", "job/memory.current": "700", "job/memory.stat": "anon 600\ninactive_file 50"},
+        350,
+    ),
+    "version 1": (
+        "7:memory:/job\n3:cpu:/",
+        {
+            "memory/job/memory.limit_in_bytes": "1000", "memory/job/memory.usage_in_bytes": "400",
+            "memory/job/memory.stat": "total_inactive_file 100",
+        },
+        700,
+    ),
+    "unreadable": ("0::/job", {"job/memory.max": "much", "job/memory.current": "7", "job/memory.stat": ""}, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MEMORY)
+def test_memory_is_what_the_control_groups_leave(tmp_path, monkeypatch, name):
+    lines, files, left = MEMORY[name]
+    write_groups(tmp_path, monkeypatch, lines, files)
+    assert memory_left() == left
+    if left is not None:
+        assert free_memory(torch.device("cpu")) == left
 
 
 def test_affinity_counts_where_it_allows_fewer_cores_than_the_quota(group):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ import torch
 from cellhere import run_cells_here
 
 from zoo.cli import main
+from zoo.cli.simulate import command_for
 from zoo.data.channels import Channels, camera_of, open_channels, read_channels
 from zoo.data.folder import cache_folder
 from zoo.data.open import Dataset
@@ -79,6 +81,13 @@ def test_a_recipe_without_channels_is_what_it_was(host):
     assert beside.hash != plain.hash
     assert beside.of_image_alone == plain
     assert Recipe(**beside.to_json()) == beside
+
+
+def test_the_command_that_completes_a_folder_names_the_channels(host):
+    recipe = recipe_with(host, **{"data.channels": "image,of_camera,doubled"})
+    words = command_for(host, recipe, split="train", images=512, folder=Path("D")).split()
+    given = dict(word.split("=", 1) for before, word in pairwise(words) if before == "--set")
+    assert plan_images(host, "toysky/discs", settings=given, simulator="painter", device="cpu")[1] == recipe
 
 
 def test_channels_stand_beside_the_same_images(host):

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from zoo.cli.predict import _weights_in_words
 from zoo.errors import DataError, UsageError
 from zoo.host import load_plugins
-from zoo.inference.evaluate import _rotated, evaluate, evaluation_recipe
+from zoo.inference.evaluate import _batches, _rotated, evaluate, evaluation_recipe
 from zoo.models.load import load_weights
 from zoo.models.weights_file import read_weights, write_weights
 from zoo.results.store import WEIGHTS
@@ -25,6 +25,24 @@ from zoo.weights.find import find_weights
 @pytest.fixture
 def trained(host, run_dir):
     return load_weights(host, run_dir / WEIGHTS)
+
+
+def test_a_split_is_read_while_it_is_answered():
+    """A split may be larger than the memory."""
+    read = []
+
+    class Chunks:
+        def __iter__(self):
+            for number in range(3):
+                read.append(number)
+                yield np.zeros((5, 1, 2, 2), dtype=np.float32)
+
+    class Split:
+        chunks = Chunks()
+
+    batches = _batches(Split(), size=4)
+    assert [len(next(batches)) for _ in range(2)] == [4, 1]
+    assert read == [0]
 
 
 def test_the_test_images_give_the_score_of_the_run(host, run_dir, trained):

@@ -18,7 +18,7 @@ from zoo.cli import cli
 from zoo.errors import DataError, Interrupted, LauncherError, UsageError
 from zoo.host import load_plugins
 from zoo.inference import evaluate, evaluate_shares
-from zoo.inference.share_work import ANSWERS
+from zoo.inference.answers_work import ANSWERS
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.results import store

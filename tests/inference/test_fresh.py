@@ -82,7 +82,7 @@ def test_a_network_that_knows_the_test_images_is_exposed_without_a_training(sky,
     assert cheater.fresh.interval[0] > 0.2  # of the labels, which are drawn, nothing can be known
     assert honest.fresh.interval[0] < 0 < honest.fresh.interval[1]
     text = " ".join(done.output.split())
-    assert "fresh AUC" in text
+    assert "fresh test" in text
     assert "cheat/by_heart, seed 0: macro AUC is" in text
     assert "cheat/honest, seed 0: macro AUC is" not in text
 
@@ -110,11 +110,11 @@ def test_tables_hold_the_difference_with_its_interval(sky, runs):
     [table] = make_tables(found)
     row = dict(zip(table.columns, table.rows[0], strict=True))
     fresh = found[0].fresh
-    assert row["fresh AUC"] == f"{fresh.scores.macro:.4f}"
+    assert row["fresh test"] == f"{fresh.scores.macro:.4f}"
     assert row["test - fresh"] == f"{fresh.difference:+.4f} ({fresh.interval[0]:+.4f} to {fresh.interval[1]:+.4f})"
     assert "fresh.scores.auc.macro" in to_csv(found).splitlines()[0].split(",")
     [table] = make_tables([replace(result, fresh=None) for result in found])
-    assert not {"fresh AUC", "test - fresh"} & set(table.columns)
+    assert not {"fresh test", "test - fresh"} & set(table.columns)
 
 
 def test_a_fresh_score_that_its_predictions_do_not_give_is_found(sky, runs):

@@ -15,9 +15,9 @@ from zoo.cli.detach import READY_VARIABLE
 from zoo.errors import DataError, UsageError
 from zoo.inference import files as files_module
 from zoo.inference import share_jobs
+from zoo.inference.answers_work import ANSWERS
 from zoo.inference.files import blocks
 from zoo.inference.read import Skipped
-from zoo.inference.share_work import ANSWERS
 from zoo.run import job_queue, queued
 from zoo.sharing import predict
 from zoo.specs import LauncherSpec

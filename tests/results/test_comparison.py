@@ -191,6 +191,16 @@ def test_images_may_be_too_few_with_any_number_of_trainings():
         assert COVERAGE["macro"](samples)[0].verdict == verdict
 
 
+def test_what_would_have_been_found_depends_on_the_number_of_pairs():
+    """A difference must survive the correction to be called one."""
+    samples = COVERAGE["trainings"](np.random.default_rng(0), 2000, networks=[0.9] * 6, seeds=40, spread=0.05)
+    [alone] = COVERAGE["macro"](samples[:2])
+    [among] = (one for one in COVERAGE["macro"](samples) if {one.first, one.second} == {alone.first, alone.second})
+    assert (among.low, among.high, among.p) == (alone.low, alone.high, alone.p)
+    # Levels of 5 % and of 5 % over 15 pairs, for a normal distribution: 1.96 + 0.84 and 2.94 + 0.84 standard errors.
+    assert among.detectable / alone.detectable == pytest.approx(1.35, abs=0.02)
+
+
 def test_identical_predictions_do_not_differ(make):
     logits, labels = np.eye(3)[np.arange(300) % 3] * 9, np.arange(300) % 3
     samples = [make_sample(name, "", [area_contributions(softmax(logits), labels, CLASSES)] * 3) for name in "ab"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 
 import clusters
@@ -13,6 +14,8 @@ from storedata import content_of
 from zoo.errors import Interrupted, LauncherError
 from zoo.host import load_plugins
 from zoo.results import store
+from zoo.run.launcher import JobState
+from zoo.run.status import cancel_cells, cell_states
 from zoo.run.submission import ask_to_cancel, is_cancelled, read_submission
 
 
@@ -83,6 +86,39 @@ def test_a_job_that_was_lost_meanwhile_is_submitted_again(go, cluster, cells, tm
     engine.jobs.clear()
     engine.scripts = [["running", "result"]]
     assert go(engine)[0].status == "ok"
+
+
+def test_a_forced_cell_that_is_attached_to_goes_on_after_a_time_limit(go, cluster, cells, tmp_path):
+    def out_of_time(job):
+        (job["job"].run_dir / store.CHECKPOINT).write_text("further")
+        return JobState(kind="ended", reason="timeout")
+
+    engine = cluster(["waiting", "running", out_of_time], ["result"])
+    assert go(engine, force=True, submitted=lambda: True) == []
+    assert go(engine, force=True)[0].status == "ok"
+    assert ["--force" in job["job"].command for job in engine.jobs.values()] == [True, False]
+
+
+def test_a_job_that_is_attached_to_has_no_more_attempts_than_one_that_is_not(go, cluster, cells, tmp_path):
+    engine = cluster(["waiting", "running", "timeout"])
+    go(engine, retries=0, submitted=lambda: True)
+    checkpoint = tmp_path / cells[0].folder / store.CHECKPOINT
+    checkpoint.write_text("of an earlier attempt")
+    os.utime(checkpoint, (0, 0))
+    assert go(engine, retries=0)[0].status == "failed"
+    assert len(engine.jobs) == 1
+
+
+def test_a_forced_cell_that_waits_is_shown_so_and_can_be_cancelled(go, host, cluster, cells, tmp_path):
+    run_dir = store.prepare_run(tmp_path, cells[0])
+    store.write_result(store.result_from(content_of(cells[0], "ok"), run_dir=run_dir))
+    os.utime(run_dir / store.RESULT, (0, 0))
+    engine = cluster(["waiting"])
+    go(engine, force=True, submitted=lambda: True)
+    assert cell_states(host, [run_dir])[0].state == "waiting"
+    assert cancel_cells(host, [run_dir]) == ([run_dir], [])
+    assert engine.cancelled == [f"{cells[0].run_id}-0"]
+    assert cell_states(host, [run_dir])[0].state == "done"  # the result that was to be replaced
 
 
 def test_a_cell_that_ends_while_a_command_attaches_is_not_submitted_again(go, cluster):

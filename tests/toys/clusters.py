@@ -80,9 +80,9 @@ def runs(host, cells, *, folder, patch: pytest.MonkeyPatch):
     patch.setattr(queued, "POLL_SECONDS", 0.001)
     patch.setattr(job_queue, "MOST_SECONDS", 0.01)
 
-    def go(engine, chosen=cells[:1], launcher="clusters/queue", retries=2, **options):
+    def go(engine, chosen=cells[:1], launcher="clusters/queue", retries=2, force=False, **options):
         patch.setattr(queued.registry, "load_target", lambda spec: engine)
-        launch = Launch(launcher=launcher, retries=retries)
-        return run_matrix(host, chosen, store=folder, where=Where(device="cpu"), launch=launch, **options)
+        launch, where = Launch(launcher=launcher, retries=retries), Where(device="cpu", force=force)
+        return run_matrix(host, chosen, store=folder, where=where, launch=launch, **options)
 
     return go

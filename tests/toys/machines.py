@@ -19,7 +19,7 @@ class Machines:
         dies_in: Place of the function in which a machine dies.
     """
 
-    def __init__(self, host, *scripts, dies_in="zoo.inference.shares.predict_files"):
+    def __init__(self, host, *scripts, dies_in="zoo.inference.predict_shares.predict_files"):
         self.host, self.scripts, self.dies_in, self.jobs, self.words = host, scripts, dies_in, [], {}
 
     def submit(self, jobs):

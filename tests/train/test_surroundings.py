@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from zoo import devices
-from zoo.devices import note_on_auto, planned_device, resolve_device
+from zoo.devices import device_here, note_on_auto, planned_device, resolve_device
 from zoo.errors import MissingError, UsageError
 from zoo.train import fabric as fabric_module
 from zoo.train.fabric import make_fabric
@@ -109,4 +109,5 @@ def test_only_a_launcher_of_this_machine_needs_its_devices(no_gpu, host):
     with pytest.raises(MissingError):
         Where(device="cuda").resolved(host)
     assert resolve_device("cpu") == "cpu"
+    assert (device_here("cuda"), device_here("cpu")) == ("cpu", "cpu")  # for what any device does
     assert Where().command(Path("a/cell.json"))[4] == str(Path("a/cell.json").absolute())

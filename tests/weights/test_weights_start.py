@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 from msgspec.structs import replace
@@ -10,6 +12,7 @@ from safetensors.torch import load_file
 from zoo.errors import UsageError
 from zoo.models.about import Init
 from zoo.models.weights_file import read_header, read_weights, write_weights
+from zoo.paths import cache_dir
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.results import store
@@ -83,6 +86,10 @@ def test_the_run_id_depends_on_the_content_and_not_the_path(run_dir, host, tmp_p
     copy = tmp_path / "elsewhere.safetensors"
     copy.write_bytes((run_dir / store.WEIGHTS).read_bytes())
     assert plan(str(copy)) == plan(run_dir.name) != plan("")
+    address = f"sha256:{read_header(copy).sha256}"
+    assert plan(address) == plan(str(copy))
+    shutil.rmtree(cache_dir() / "weights")  # the store of the request has the weights as well
+    assert plan(address) == plan(run_dir.name)
     with pytest.raises(UsageError, match="Weights 'nothing' were not found"):
         plan("nothing")
     with pytest.raises(UsageError, match="must name weights"):

@@ -16,7 +16,7 @@ from zoo.cli.detach import detach as start_detached
 from zoo.cli.detach import say_ready
 from zoo.cli.options import PATH, options_of, read_seeds, value_of
 from zoo.cli.plan import print_plan
-from zoo.devices import resolve_device
+from zoo.devices import device_here, resolve_device
 from zoo.errors import DataError, UsageError
 from zoo.isolation import printing_to_stderr
 from zoo.paths import user_path
@@ -152,7 +152,7 @@ def bench(
             )
     unscored: list[str] = []
     if fresh_test is not None:
-        found, unscored = _add_fresh_tests(host, found, seed=fresh_test, device=resolve_device(where.device))
+        found, unscored = _add_fresh_tests(host, found, seed=fresh_test, device=device_here(where.device))
     _finish(host, found, store, as_json=as_json, ran=where.force or stored < len(cells))
     unexpected = False
     if suite is not None:

@@ -112,6 +112,8 @@ def _mend(host: Host, folder: Path, report: FolderReport) -> list[str]:
     whole = any(problem.split is None for problem in report.problems) or any(
         path.parent == folder for path in delete
     )  # fmt: skip
+    if report.recipe.noiseless and report.problems:  # of a training with new noise, which no `zoo simulate` makes
+        return [f"rm -r {shlex.quote(str(folder))}  # the next training makes it again"]
     splits = [split for split in sizes if whole or any(problem.split == split for problem in report.problems)]
     return [f"rm {shlex.quote(str(path))}" for path in delete] + [
         command_for(host, report.recipe, split=split, images=sizes[split], folder=folder) for split in splits

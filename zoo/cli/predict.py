@@ -143,7 +143,7 @@ def predict(
         )  # fmt: skip
     else:
         from zoo.cli.watch import CountBar
-        from zoo.inference.shares import joined_predictions, run_predictions
+        from zoo.inference.predict_shares import joined_predictions, run_predictions
 
         with printing_to_stderr(), CountBar("predict", of="files") as bar:
             divided = run_predictions(

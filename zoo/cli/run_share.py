@@ -31,7 +31,7 @@ def run_share(ctx: click.Context, path: Path) -> None:
 @click.pass_context
 def predict_share(ctx: click.Context, path: Path) -> None:
     """Classify one share of many files in this process; its answers go beside its file."""
-    from zoo.inference.shares import predict_share as classify
+    from zoo.inference.predict_shares import predict_share as classify
 
     _run(ctx, partial(classify, host_of(ctx), path))
 

@@ -16,7 +16,7 @@ from zoo.cli.context import echo, host_of, print_json, warn_of_broken
 from zoo.cli.measured import print_accuracy, print_difference
 from zoo.cli.options import PATH, SIMULATOR, options_of
 from zoo.cli.shares import OPTIONS, launch_of, print_failures, when_queued
-from zoo.data.recipe import SPLITS
+from zoo.data.recipe import MOST_IMAGES, SPLITS
 from zoo.errors import UsageError, ZooError, nearest
 from zoo.isolation import printing_to_stderr
 from zoo.plan.overrides import parse_settings
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from zoo.data.share import Share
     from zoo.host import Host
 
-MOST_IMAGES = 100_000_000
-"""As in a plan; the names of shards have six digits."""
 _SCENES_TO_COMPARE = 24
 _MOST_TO_MEASURE = 10_000
 
@@ -302,6 +300,8 @@ def command_for(host: Host, recipe: Recipe, *, split: str, images: int, folder: 
     """Return the command that makes a split of a recipe, or what of it is missing."""
     import json
 
+    from zoo.data.channels import IMAGE
+
     specs = {spec.id: spec.params for spec in host.specs_of(DatasetSpec) if isinstance(spec, DatasetSpec)}
     defaults = specs.get(recipe.dataset, {})
     words = ["zoo", "simulate", recipe.dataset, "-n", str(images), "--split", split, "--out", str(folder)]
@@ -313,6 +313,8 @@ def command_for(host: Host, recipe: Recipe, *, split: str, images: int, folder: 
         words += ["--simulator", str(recipe.simulator)]
     if recipe.seed:
         words += ["--seed", str(recipe.seed)]
+    if recipe.channels:
+        words += ["--set", f"data.channels={','.join([IMAGE, *recipe.channels])}"]
     for name, value in _changed(recipe, defaults).items():
         words += ["--set", f"data.{name}={value if isinstance(value, str) else json.dumps(value)}"]
     return shlex.join([*words, "--device", recipe.device_type])

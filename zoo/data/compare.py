@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo import registry
+from zoo.data.accuracy import ALL_CLASSES
 from zoo.data.drawn import first_scenes
 from zoo.errors import DataError
 from zoo.lensing.pixels import render_pixels
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from zoo.lensing.instrument import Instrument
     from zoo.lensing.observe import Rendered
     from zoo.lensing.scenes import Scenes
-
-ALL_CLASSES = "all"
 
 
 @dataclass(frozen=True, kw_only=True)

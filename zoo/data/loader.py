@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from zoo.data.part import BatchPart
+from zoo.processor import memory_left
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -210,14 +212,11 @@ def _tensor(array: NDArray[Any]) -> Tensor:
 
 
 def free_memory(device: torch.device) -> int:
-    """Return the free bytes of the device, or of the machine for the CPU."""
+    """Return the free bytes of the device; for the CPU, those of the machine that this process may use."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        with open("/proc/meminfo") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 8 << 30  # not Linux: assume a laptop
+    available = 8 << 30  # not Linux: assume a laptop
+    with contextlib.suppress(OSError), open("/proc/meminfo") as file:
+        available = next((int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:")), available)
+    left = memory_left()
+    return available if left is None else min(available, left)

@@ -71,9 +71,12 @@ def read_manifest(folder: Path) -> Manifest | None:
     if isinstance(content, dict) and content.get("schema") != SCHEMA:
         raise DataError(f"{path} is of schema {content.get('schema')}; this zoo reads schema {SCHEMA}.", hint=hint)
     try:
-        return read_record(content, Manifest, what=str(path))
+        manifest = read_record(content, Manifest, what=str(path))
     except DataError as error:
         raise DataError(error.args[0], hint=hint) from error
+    if manifest.shard_size != SHARD_SIZE:
+        raise DataError(f"{path} is of shards of {manifest.shard_size} images; this zoo reads {SHARD_SIZE}.", hint=hint)
+    return manifest
 
 
 def record_split(

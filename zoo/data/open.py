@@ -135,8 +135,8 @@ class Dataset:
         """Return what makes the images.
 
         Args:
+            expected_images: Number of images that will be made in all.
             split: "train" for the training images, also of a stream.
-            expected_images: Number of will be made in all.
 
         Raises:
             UsageError: The images exist already.

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 SPLITS = ("train", "val", "test")
+MOST_IMAGES = 100_000_000
+"""Largest number of images of a split: the names of shards have six digits."""
 FRESH = "fresh"
 """Name of the stream of fresh test images: they share no image with any split of any seed."""
 

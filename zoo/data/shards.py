@@ -20,8 +20,6 @@ from zoo.errors import DataError
 from zoo.paths import parse_json, regular_file, written_whole
 
 SHARD_SIZE = 256
-MOST_IMAGES = 100_000_000
-"""Of a split: the names of shards have six digits."""
 
 _LARGEST_HEADER = 1_000_000
 _DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,9 @@ from zoo import registry
 from zoo.data.about import defaults_at
 from zoo.data.open import Dataset
 from zoo.data.question import Question
-from zoo.data.recipe import SPLITS, Recipe
+from zoo.data.recipe import MOST_IMAGES, SPLITS, Recipe
 from zoo.data.rotation import rotate, rotate_quarters
-from zoo.data.shards import MOST_IMAGES, SHARD_SIZE
+from zoo.data.shards import SHARD_SIZE
 from zoo.data.split import Split
 from zoo.errors import DataError, UsageError, nearest
 from zoo.plain_values import check_seed
@@ -326,9 +326,9 @@ def _question_of(host: Host, spec: DatasetSpec, about: About) -> Question:
     )
 
 
-def _batches(split: Split, *, size: int = SHARD_SIZE) -> list[torch.Tensor]:
-    chunks = (torch.from_numpy(np.array(chunk)) for chunk in split.chunks)
-    return [batch for chunk in chunks for batch in chunk.split(size)]
+def _batches(split: Split, *, size: int = SHARD_SIZE) -> Iterator[torch.Tensor]:
+    for chunk in split.chunks:
+        yield from torch.from_numpy(np.array(chunk)).split(size)
 
 
 def _rotated(images: torch.Tensor, angle_degrees: float) -> torch.Tensor:

@@ -15,6 +15,7 @@ from zoo.data.open import Dataset
 from zoo.data.recipe import SPLITS, Recipe, short_hash
 from zoo.data.share import Share
 from zoo.errors import DataError
+from zoo.inference.answers_work import ImagesShare
 from zoo.inference.evaluate import (
     Evaluation,
     TaskEvaluation,
@@ -24,7 +25,6 @@ from zoo.inference.evaluate import (
     scored,
 )
 from zoo.inference.share_jobs import Joined, answering, check_blocks, run_answers, stated
-from zoo.inference.share_work import ImagesShare
 from zoo.results.store import read_arrays, write_arrays
 from zoo.run.launch import Launch
 from zoo.schema import plain

@@ -14,7 +14,7 @@ from zoo import provenance
 from zoo.data.share import SHARE
 from zoo.devices import resolve_device
 from zoo.errors import DataError, LauncherError, UsageError
-from zoo.inference.share_work import ANSWERS, SCHEMA, AnswersEnd, AnswersShare, AnswersWork
+from zoo.inference.answers_work import ANSWERS, SCHEMA, AnswersEnd, AnswersShare, AnswersWork
 from zoo.models.load import load_weights
 from zoo.paths import absolute_variables
 from zoo.plan.unchanged import check_versions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
@@ -36,6 +37,7 @@ def check_arguments(
     sizes: Mapping[str, int],
     task: Task,
     settings: TrainingSettings | None,
+    store: Path,
 ) -> None:
     """Build a network of this repository whose arguments a request states, and refuse what its builder refuses.
 
@@ -51,6 +53,7 @@ def check_arguments(
         sizes: Number of images of each split.
         task: Task of the cell.
         settings: Settings of the training; None of a network that fits itself.
+        store: Searched for the weights that it starts from.
 
     Raises:
         UsageError: The builder refuses an argument by this error or a ValueError, or the network brings what the
@@ -70,7 +73,7 @@ def check_arguments(
         if settings.auxiliary:
             _check_features(network, outputs=task.outputs, model=model.id)
         if settings.init:
-            check_start(host, model.id, settings.init, network=network, outputs=task.outputs, build=build)
+            check_start(host, model.id, settings.init, network=network, outputs=task.outputs, build=build, store=store)
 
 
 def _check_features(network: nn.Module, *, outputs: int, model: str) -> None:

@@ -117,7 +117,10 @@ def _cells_of(shared: Shared, data: OnData, model: ModelSpec, phases_of: PhasesO
     try:
         if data.scenes is not None:
             check_truths(model, hparams, data.scenes, question=task.question, data=dataset.id)
-        check_arguments(host, model, hparams, recipe=data.recipe, sizes=shared.sizes, task=task, settings=settings)
+        check_arguments(
+            host, model, hparams, recipe=data.recipe, sizes=shared.sizes, task=task, settings=settings,
+            store=user_path(request.store),
+        )  # fmt: skip
     except UsageError as error:
         if named:
             raise

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.budgets import Budget, find_budget
-from zoo.data.recipe import Recipe
-from zoo.data.shards import MOST_IMAGES
+from zoo.data.recipe import MOST_IMAGES, Recipe
 from zoo.devices import planned_device
 from zoo.errors import UsageError
 from zoo.plan.overrides import SIZE_SETTINGS, check_names, check_plain, data_params

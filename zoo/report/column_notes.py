@@ -40,7 +40,7 @@ def _fresh_notes(results: Sequence[Finished]) -> list[str]:
     seeds = ", ".join(map(str, sorted({fresh.seed for _, fresh in tested})))
     score = tested[0][0].test.headline.label
     notes = [
-        f"fresh AUC: {score} of the same weights on as many new test images of the same kind, seed {seeds}; "
+        f"fresh test: {score} of the same weights on as many new test images of the same kind, seed {seeds}; "
         "test - fresh: the difference, with its 95 % interval over both sets of images"
     ]
     notes += [

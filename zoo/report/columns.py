@@ -110,7 +110,7 @@ ARROWS = {"higher": "\u2191", "lower": "\u2193"}
 MOST_METRICS = 8
 """Values of plugins' metrics that a table shows; the CSV has all."""
 _ERROR, _SHARE, _THREE = "{:.0e}".format, "{:.1%}".format, "{:.3f}".format
-FRESH = "fresh AUC"
+FRESH = "fresh test"
 MEASURED = (
     Column(
         heading=FRESH,

@@ -17,7 +17,7 @@ _LEAST_IMPORTANT = (
     _CLASS_AREAS, "MACs", "weight decay", "learning rate", "search trials", "other angles", "at 17 deg",
     "at 45 deg", "calibrated log loss", "calibrated error", "log loss", "train images/s", "minutes", "run",
     "own group", "class flips", "parameters", "Brier", "equivariance error", "calibration error", "accuracy",
-    _OTHER_SCORES, "precision", _METRICS, "fresh AUC", "95 %", "test - fresh", "seed",
+    _OTHER_SCORES, "precision", _METRICS, "fresh test", "95 %", "test - fresh", "seed",
 )  # fmt: skip
 """Columns in the order in which a narrow terminal loses them; the model and the score that ranks always stay."""
 

@@ -63,19 +63,31 @@ def compare_samples(samples: Sequence[Sample]) -> list[Comparison]:
     comparisons: list[Comparison] = []
     count = len(samples[0].scores) if samples else 0
     for row in [count - 1, *range(count - 1)] if count else []:
-        pairs = [(one, other) for one, other in combinations(samples, 2) if one.images == other.images]
-        found = [compare_two(one, other, row) for one, other in pairs]
-        for several in (False, True):  # networks and single trainings are two families of questions
-            family = [each for each in found if (each[0].p is not None) == several]
-            corrected = holm([p for _, p in family])
-            comparisons += [
-                judged(one, value, several=several) for (one, _), value in zip(family, corrected, strict=True)
-            ]
+        comparisons += compare_by(samples, row)
     return comparisons
 
 
-def compare_two(one: Sample, other: Sample, row: int) -> tuple[Comparison, float]:
-    """Return a comparison before it is corrected and judged, and its p value, over images only with single seeds."""
+def compare_by(samples: Sequence[Sample], row: int) -> list[Comparison]:
+    """Compare every pair of samples on the same test images by one score, of which this is the number."""
+    comparisons = []
+    pairs = [(one, other) for one, other in combinations(samples, 2) if one.images == other.images]
+    for several in (False, True):  # networks and single trainings are two families of questions
+        own = [pair for pair in pairs if (min(len(sample.areas) for sample in pair) > 1) == several]
+        family = [_compare_two(one, other, row, pairs=len(own)) for one, other in own]
+        corrected = holm([p for _, p in family])
+        comparisons += [_judged(one, value, several=several) for (one, _), value in zip(family, corrected, strict=True)]
+    return comparisons
+
+
+def _compare_two(one: Sample, other: Sample, row: int, *, pairs: int) -> tuple[Comparison, float]:
+    """Return a comparison before it is corrected and judged, and its p value, over images only with single seeds.
+
+    Args:
+        one, other: Samples on the same test images.
+        row: Number of the score.
+        pairs: Number of comparisons that the p value will be corrected for. What would be found four times in five is
+            at the strictest level of the correction, that of the smallest p value.
+    """
     if other.areas[:, row].mean() > one.areas[:, row].mean():
         one, other = other, one
     difference = float(one.areas[:, row].mean() - other.areas[:, row].mean())
@@ -102,9 +114,10 @@ def compare_two(one: Sample, other: Sample, row: int) -> tuple[Comparison, float
         low, high = _over_images(one, other, row)
         # Below 0.05 where, and only where, the interval ends above 0.
         p = two_sided_p(critical_value() * difference / (difference - low)) if difference > low else 1.0
-    power = critical_value(2 * POWER - 1, degrees_of_freedom=freedom)
+    strictest = 1 - SIGNIFICANCE / pairs
+    detectable = error * sum(critical_value(level, degrees_of_freedom=freedom) for level in (strictest, 2 * POWER - 1))
     limit = (1 - float(other.areas[:, row].mean())) * MATTERS
-    from_images = (critical_value() + critical_value(2 * POWER - 1)) * math.sqrt(images)
+    from_images = (critical_value(strictest) + critical_value(2 * POWER - 1)) * math.sqrt(images)
     verdict: Verdict = "none found"
     if not several:
         verdict = "trainings alike"
@@ -112,7 +125,7 @@ def compare_two(one: Sample, other: Sample, row: int) -> tuple[Comparison, float
         verdict = "too few trainings"
     elif from_images > limit:
         verdict = "too few images"
-    elif reach + power * error > limit:
+    elif detectable > limit:
         verdict = "too few trainings"
     comparison = Comparison(
         first=one.name,
@@ -125,7 +138,7 @@ def compare_two(one: Sample, other: Sample, row: int) -> tuple[Comparison, float
         p=p if several else None,
         corrected=None,
         verdict=verdict,
-        detectable=reach + power * error,
+        detectable=detectable,
         seeds=(len(one.areas), len(other.areas)),
     )
     return comparison, p
@@ -152,12 +165,12 @@ def _over_images(one: Sample, other: Sample, row: int) -> tuple[float, float]:
     )
 
 
-def judged(one: Comparison, corrected: float, *, several: bool) -> Comparison:
+def _judged(one: Comparison, corrected: float, *, several: bool) -> Comparison:
     """Return a comparison with its p value, corrected for its family of pairs, and its verdict."""
     found: Verdict = "higher" if several else "trainings differ"
     return replace(
         one,
         corrected=corrected if several else None,
         verdict=found if corrected < SIGNIFICANCE else one.verdict,
-        corrected_away=not several and one.low > 0 and corrected >= SIGNIFICANCE,
+        corrected_away=one.low > 0 and corrected >= SIGNIFICANCE,
     )

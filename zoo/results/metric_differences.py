@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -17,12 +16,12 @@ from numpy.typing import NDArray
 
 from zoo.errors import DataError
 from zoo.results.comparison import Variant
-from zoo.results.differences import compare_two, judged
+from zoo.results.differences import compare_by
 from zoo.results.files import read_resampled
 from zoo.results.samples import Sample
 from zoo.results.schema import Finished
 from zoo.results.verdict import Comparison
-from zoo.scores.stats import critical_value, holm
+from zoo.scores.stats import critical_value
 
 Key = tuple[str, str]
 """A metric and one of its values."""
@@ -65,15 +64,7 @@ def compare_metrics(variants: Sequence[Variant]) -> list[Comparison]:
     comparisons = []
     for key, direction in directions.items():
         samples = [sample for variant in variants if (sample := _sample(variant, key, direction, drawn))]
-        pairs = [(one, other) for one, other in combinations(samples, 2) if one.images == other.images]
-        found = [compare_two(one, other, 0) for one, other in pairs]
-        for several in (False, True):
-            family = [each for each in found if (each[0].p is not None) == several]
-            corrected = holm([p for _, p in family])
-            comparisons += [
-                _directed(judged(one, value, several=several), direction)
-                for (one, _), value in zip(family, corrected, strict=True)
-            ]
+        comparisons += [_directed(one, direction) for one in compare_by(samples, 0)]
     return comparisons
 
 

@@ -75,6 +75,15 @@ def claim(run_dir: Path) -> Iterator[None]:
         yield
 
 
+def remove_unless_locked(run_dir: Path, *names: str) -> None:
+    """Remove files that an earlier process has left in a run's folder; all stay where one is at work there."""
+    import filelock
+
+    with contextlib.suppress(filelock.Timeout), lock_held(run_dir / LOCK, seconds=0):
+        for name in names:
+            (run_dir / name).unlink(missing_ok=True)
+
+
 # Whoever only looks whether a cell is free holds its lock for a moment.
 _LOCK_SECONDS = 2.0
 

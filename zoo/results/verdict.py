@@ -27,10 +27,10 @@ class Comparison:
         p: Two-sided p value of the networks; None where a variant has one seed.
         corrected: P after Holm, over all pairs of the table; None where a variant has one seed.
         verdict: Outcome.
-        detectable: Difference that would be found four times in five.
+        detectable: Difference that would be found four times in five, corrected for all pairs of the table.
         seeds: Numbers of seeds of first and second.
         better: Direction of a plugin's metric, by which the first network is the better one; None for areas.
-        corrected_away: Whether the interval of two trainings excludes 0, but not beyond chance in their table.
+        corrected_away: Whether the interval excludes 0, but not beyond chance in a table of as many pairs.
     """
 
     first: str

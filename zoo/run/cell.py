@@ -262,7 +262,7 @@ class _Session:
         self._epochs, self._before_stop, self._started = 0, 0.0, time.perf_counter()
 
     def epoch_ended(self, entry: Epoch) -> None:
-        """Count an epoch, and tell the plugins."""
+        """Count an epoch, and report it to the plugins."""
         if not self._epochs:  # an earlier session may have been stopped within this epoch
             self._before_stop = max(0.0, entry.seconds - (time.perf_counter() - self._started))
         self._epochs += 1

@@ -39,7 +39,7 @@ class Entry(Generic[R]):
     """Work and what is known of its job.
 
     Args:
-        work: A cell, or a share of a split.
+        work: A cell, a share of images or files, or a worker of a study.
         result: Result, once there is one.
         state: State for people.
         handle: Handle of its job.
@@ -70,7 +70,7 @@ class Entry(Generic[R]):
 
 @dataclass(kw_only=True, eq=False)
 class Queue(Generic[R]):
-    """Work in the hands of a launcher: cells, or shares of a split.
+    """Work in the hands of a launcher: cells, shares of images or files, or workers of a study.
 
     Another process may do the same work in the same folders. A folder belongs to the process that holds its lock; it is
     left to it, and taken back when that process lets go of it without a result.
@@ -97,11 +97,12 @@ class Queue(Generic[R]):
         Raises:
             LauncherError: The launcher does not answer, so that it is unknown whether they do.
         """
-        kept = {}
+        kept: dict[str, Entry[R]] = {}
+        submitted: dict[str, Submission] = {}
         for entry in self.entries:
             submission = read_submission(entry.run_dir)
             if submission is not None and submission.launcher == self.engine.name:
-                kept[submission.handle] = entry
+                kept[submission.handle], submitted[submission.handle] = entry, submission
             elif submission is not None:
                 logger.warning(
                     "%s has been submitted to %s as well; zoo cancel removes such jobs",
@@ -110,7 +111,8 @@ class Queue(Generic[R]):
                 )
         for (handle, entry), state in zip(kept.items(), self.engine.poll(list(kept)), strict=True):
             if state.kind in ("waiting", "running"):
-                entry.handle, entry.job_state, entry.attached, entry.attempt = handle, state, True, 0
+                entry.handle, entry.job_state, entry.attached = handle, state, True
+                entry.attempt, entry.submitted = submitted[handle].attempt, submitted[handle].submitted
         for entry in self.entries:
             if entry.handle is None:
                 entry.due = time.monotonic()

@@ -28,7 +28,7 @@ _SET = "--launcher-set"
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """Options of `zoo bench` and `zoo simulate` that say how cells or shares are given to a launcher.
+    """Options of commands that run their work as jobs of a launcher: which launcher, with what resources.
 
     Args:
         launcher: Id or name.
@@ -47,7 +47,7 @@ class Launch:
     jobs: int | None = option(
         None, "Run this many jobs at a time on this machine; default: 1, or one on each of --gpus."
     )
-    gpus: str = option("", "Use these GPUs of this machine, one for each job: 0,1,2,3.", metavar="NUMBERS")
+    gpus: str = option("", "Use as many of these GPUs for each job as it needs: 0,1,2,3.", metavar="NUMBERS")
     retries: int = option(2, "Run a preempted job again at most this often without progress.")
 
     def device(self, host: Host, asked: str) -> str:

@@ -40,7 +40,7 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One cell to run, or one share of a split to make.
+    """Work for one process: a cell, a share of images or files, or a worker of a study.
 
     Args:
         run_dir: Absolute path of the folder of its files, STORE/A/B/NAME; the result will appear there. A launcher may

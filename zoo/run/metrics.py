@@ -77,7 +77,7 @@ def plugin_metrics(
             )
             raise TrainingError(
                 f"The metric {spec.id} is not finite for the test images: {', '.join(bad)}.",
-                hint=f"The training is kept. Leave the metric's plugin out: {without}",
+                hint=f"What is stored stays. Leave the metric's plugin out: {without}",
             )
     return extra
 

@@ -1,4 +1,4 @@
-"""The core's own plugin: the local launcher and the tasks, registered through the same door as everybody's."""
+"""The core's own plugin: the local launcher and the tasks, registered through the hooks of all plugins."""
 
 from zoo.hookspecs import hookimpl
 from zoo.specs import LauncherSpec, TaskSpec

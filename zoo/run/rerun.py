@@ -98,7 +98,7 @@ def rerun(
         cell=cell,
         stored={name: scores[0][name] for name in shared},
         again={name: scores[1][name] for name in shared},
-        largest=max(_difference(scores[0][name], scores[1][name]) for name in bounded),
+        largest=max((_difference(scores[0][name], scores[1][name]) for name in bounded), default=0.0),
         same_bits=_same_logits(stored, again),
         changes=_changes(host, stored, again),
         run_dir=new_dir,

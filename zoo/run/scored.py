@@ -254,8 +254,8 @@ def _store(
 ) -> Finished:
     """Write scores and predictions into the store, and return the result."""
     answers, labels = torch.from_numpy(predictions), torch.from_numpy(opened.asked)
-    test = task.score(answers, labels)  # before an earlier result is removed
-    run_dir = store.prepare_run(folder, cell, force=True)
+    test = task.score(answers, labels)
+    run_dir = store.prepare_run(folder, cell)  # an earlier result stays until the new one replaces it
     with store.claim(run_dir):
         write_predictions(run_dir / store.PREDICTIONS, {"test": (opened, answers, labels)})
         files = [store.PREDICTIONS]

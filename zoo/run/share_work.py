@@ -13,10 +13,9 @@ from zoo.data.recipe import Recipe
 from zoo.data.shards import shard_name, shard_path
 from zoo.data.share import PART, SHARE, Share, read_part
 from zoo.errors import BusyError, DataError
-from zoo.locks import lock_held
 from zoo.paths import make_dir, read_json
 from zoo.progress import ProgressFile
-from zoo.results.store import LOCK, PROGRESS, claim, write_json
+from zoo.results.store import PROGRESS, claim, remove_unless_locked, write_json
 from zoo.run.failure import failure_text
 from zoo.run.launcher import JobState
 from zoo.schema import Count, Record, plain, read_record
@@ -119,16 +118,12 @@ class ShareWork:
         Raises:
             DataError: The folder cannot be written.
         """
-        import filelock
-
         content = ShareFile(
             schema=SCHEMA, recipe=self.recipe, split=self.split, images=self.images, machine=self.share.machine,
             of=self.share.of, versions=versions,
         )  # fmt: skip
         write_json(make_dir(self.run_dir) / SHARE, plain(content))
-        with contextlib.suppress(filelock.Timeout), lock_held(self.run_dir / LOCK, seconds=0):
-            for name in (PART, FAILED, PROGRESS):
-                (self.run_dir / name).unlink(missing_ok=True)
+        remove_unless_locked(self.run_dir, PART, FAILED, PROGRESS)
 
     def has_ended(self) -> bool:
         """Whether its part or its failure is there."""

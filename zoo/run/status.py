@@ -123,7 +123,7 @@ def cancel_cells(host: Host, run_dirs: Sequence[Path]) -> tuple[list[Path], list
     by_launcher: dict[tuple[str, str], list[tuple[Path, Submission]]] = {}
     for run_dir in run_dirs:
         submission = read_submission(run_dir)
-        if (run_dir / result_store.RESULT).exists():
+        if _has_ended(run_dir, submission):
             forget_submission(run_dir)
         elif submission is not None:
             ask_to_cancel(run_dir)  # to the command that waits for it, if there is one
@@ -158,7 +158,8 @@ def launcher_log(host: Host, run_dir: Path) -> str:
 
 
 def _status(cell: Cell, run_dir: Path, submission: Submission | None, said: JobState | None) -> CellStatus:
-    if (run_dir / result_store.RESULT).exists():
+    waits = said is not None and said.kind in ("waiting", "running")
+    if _has_ended(run_dir, submission if waits else None):
         try:
             result = result_store.open_result(run_dir)
         except (OSError, ZooError) as error:
@@ -169,6 +170,20 @@ def _status(cell: Cell, run_dir: Path, submission: Submission | None, said: JobS
     state, where = _place(run_dir, submission, said)
     progress = read_progress(run_dir / result_store.PROGRESS) if state == "running" else None
     return CellStatus(cell=cell, run_dir=run_dir, state=state, where=where, progress=progress)
+
+
+def _has_ended(run_dir: Path, submission: Submission | None) -> bool:
+    """Return whether a cell has a result that is not older than its job: a job by --force replaces one when it begins.
+
+    Args:
+        run_dir: Folder of its run.
+        submission: Its job; None where there is none, or its launcher does not know it any more.
+    """
+    try:
+        written = (run_dir / result_store.RESULT).stat().st_mtime
+    except OSError:
+        return False
+    return submission is None or written >= submission.submitted
 
 
 def _place(run_dir: Path, submission: Submission | None, said: JobState | None) -> tuple[Standing, str]:

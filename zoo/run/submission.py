@@ -1,4 +1,4 @@
-"""The files of a submitted cell: its handle, which outlives the process that submitted it, and its cancellation."""
+"""The files of submitted work: its handle, which outlives the process that submitted it, and its cancellation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CANCELLED = ".cancelled"
 
 
 class Submission(Record):
-    """A cell in the hands of a launcher.
+    """Work in the hands of a launcher: a cell, a share of images or files, or a worker of a study.
 
     Args:
         launcher: Id of the launcher.

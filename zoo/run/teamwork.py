@@ -99,7 +99,7 @@ def run_as_member(
     results: list[RunResult] = []
     status = "ok"
     device, images, force = resolve_device(where.device), where.images, where.force
-    # The first process's plan is everybody's: widths that were matched by time differ from one plan to the next.
+    # All processes take the plan of the first one: widths that were matched by time differ from one plan to the next.
     plan = make_fabric(torch.device(device), cells[0].precision, team).broadcast([cell.to_json() for cell in cells])
     for cell in map(Cell.from_json, plan):
         stored = result_store.done(store, cell) if team.first and not force else None

@@ -6,10 +6,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 from zoo.devices import note_on_auto, note_on_precision, planned_device, resolve_device
-from zoo.errors import UsageError
 from zoo.plan.request import option
 from zoo.train.team import Team, find_team
 
@@ -78,27 +77,6 @@ class Where:
             flag = f"--{one.name.replace('_', '-')}"
             words += [flag] if value is True else [flag, str(value)]
         return words
-
-    @classmethod
-    def from_argv(cls, words: Sequence[str]) -> Where:
-        """Return the value that options of `zoo run-cell` stand for; the opposite of `to_argv`.
-
-        Raises:
-            UsageError: A word is not an option, or lacks its value.
-        """
-        hints = get_type_hints(cls)
-        names = {f"--{one.name.replace('_', '-')}": one.name for one in fields(cls) if one.metadata}
-        given: dict[str, Any] = {}
-        rest = list(words)
-        while rest:
-            flag = rest.pop(0)
-            name = names.get(flag)
-            if name is None or (hints[name] is not bool and not rest):
-                raise UsageError(f"'{flag}' is not an option of zoo run-cell, or lacks its value.")
-            kind = hints[name]
-            make = Path if kind == Path | None else kind
-            given[name] = True if kind is bool else make(rest.pop(0))
-        return cls(**given)
 
     def command(self, cell: Path) -> tuple[str, ...]:
         """Return the command that runs a cell in a process of its own.

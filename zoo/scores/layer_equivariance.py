@@ -31,7 +31,7 @@ def measure_layers(network: nn.Module, images: Tensor, group: str | None) -> lis
         group: Symmetry group, as for `zoo.scores.equivariance.symmetries`.
 
     Returns:
-        one entry for each module that holds no other with an entry, in the order in which they run; errors are root
+        One entry for each module that holds no other with an entry, in the order in which they run; errors are root
         mean squares over that of the layer's own output.
     """
     network.eval()

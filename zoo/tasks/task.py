@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.question import Question
-from zoo.errors import TrainingError
 from zoo.models.target import Target
 from zoo.scores.schema import AnyScores, Measure, Measures
 from zoo.scores.stats import Array
@@ -228,15 +227,6 @@ class Task(ABC):
     def compares_shifts(self) -> bool:
         """Whether `shift` computes anything, so that plain images are needed beside shifted ones."""
         return type(self).shift is not Task.shift
-
-    def check_predictions(self, predictions: Any, *, what: str) -> None:
-        """Check the shape of stored predictions.
-
-        Raises:
-            TrainingError: They have another number of columns.
-        """
-        if predictions.ndim != 2 or predictions.shape[1] != self.outputs:
-            raise TrainingError(f"{what} has predictions of shape {tuple(predictions.shape)}, not [N, {self.outputs}].")
 
 
 def entropy(counts: Sequence[int]) -> float:

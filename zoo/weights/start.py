@@ -36,7 +36,7 @@ _ADDRESS = re.compile(PREFIX + "[0-9a-f]{64}")
 
 
 def resolve_init(host: Host, value: Any, *, store: Path) -> str:
-    """Return the address "sha256:..." of weights, and keep a copy of them in the cache.
+    """Return the address "sha256:..." of weights, and keep a copy of them in the cache; an address stays as it is.
 
     Args:
         host: The plugins.
@@ -127,17 +127,25 @@ def start_from(
 
 
 def check_start(
-    host: Host, model: str, address: str, *, network: nn.Module, outputs: int, build: Callable[[int], nn.Module | None]
+    host: Host,
+    model: str,
+    address: str,
+    *,
+    network: nn.Module,
+    outputs: int,
+    build: Callable[[int], nn.Module | None],
+    store: Path,
 ) -> None:
     """Refuse weights that do not fit a network, while a training is planned.
 
     Args:
         host: The plugins.
         model: Id of the network.
-        address: Address of the weights, from `resolve_init`, which leaves a copy in the cache.
+        address: Address of the weights, from `resolve_init`.
         network: The network that is to start from them.
         outputs: Number of its predictions for an image.
         build: Function that returns the network for another number of predictions.
+        store: Searched for the weights where the cache does not have them.
 
     Raises:
         DataError: The weights are missing or damaged.
@@ -145,7 +153,7 @@ def check_start(
     """
     from zoo.models.weights_file import read_weights
 
-    weights = read_weights(_find_address(host, address, store=Path("results")))
+    weights = read_weights(_find_address(host, address, store=store))
     about, expected = weights.header.about, network.state_dict()
     other = build(about.columns) if about.columns != outputs else None
     head = set() if other is None else _of_other_shape(expected, other.state_dict())

@@ -112,7 +112,7 @@ def summarise(study: Study, definition: Definition) -> Summary:
         space=dict(definition.space),
         trials=trials,
         best=max(ended, key=lambda trial: (trial.score, -trial.trial), default=None),
-        importance=_importance(study, definition) if len(ended) >= LEAST_TRIALS else {},
+        importance=_importance(study) if len(ended) >= LEAST_TRIALS else {},
     )
 
 
@@ -133,7 +133,7 @@ def _entry(trial: FrozenTrial, definition: Definition) -> TrialSummary:
     )
 
 
-def _importance(study: Study, definition: Definition) -> dict[str, float]:
+def _importance(study: Study) -> dict[str, float]:
     """Return the importance of each setting, the largest first; settings with a single choice are left out."""
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # loads scikit-learn: seconds
 

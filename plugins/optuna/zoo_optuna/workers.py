@@ -16,10 +16,9 @@ from optuna.trial import TrialState
 
 from zoo.devices import planned_device, resolve_device
 from zoo.errors import BusyError, DataError
-from zoo.locks import lock_held
 from zoo.paths import absolute_variables, make_dir, read_json
 from zoo.plan.unchanged import check_versions
-from zoo.results.store import CHECKPOINT, LOCK, claim, locked, write_json
+from zoo.results.store import CHECKPOINT, claim, locked, remove_unless_locked, write_json
 from zoo.run.failure import failure_text
 from zoo.run.job_queue import Entry
 from zoo.run.launch import LOCAL, Launch, Resolved
@@ -84,11 +83,8 @@ class WorkerWork:
         Raises:
             DataError: The folder cannot be written.
         """
-        import filelock
-
         make_dir(self.run_dir)
-        with contextlib.suppress(filelock.Timeout), lock_held(self.run_dir / LOCK, seconds=0):
-            (self.run_dir / ENDED).unlink(missing_ok=True)
+        remove_unless_locked(self.run_dir, ENDED)
 
     def has_ended(self) -> bool:
         """Whether ended.json is there, or the study needs no further worker."""

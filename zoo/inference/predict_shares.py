@@ -15,11 +15,11 @@ import numpy as np
 from zoo.data.recipe import short_hash
 from zoo.errors import DataError
 from zoo.inference.answer import Prediction
+from zoo.inference.answers_work import FilesShare
 from zoo.inference.files import blocks, predict_files, size_and_time
 from zoo.inference.prepare import Preparation
 from zoo.inference.read import Skipped
 from zoo.inference.share_jobs import Joined, answering, check_blocks, run_answers, stated
-from zoo.inference.share_work import FilesShare
 from zoo.paths import parse_json, regular_file, written_whole
 from zoo.run.launch import Launch
 

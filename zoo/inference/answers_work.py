@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.data.recipe import Recipe
 from zoo.data.share import SHARE
-from zoo.locks import lock_held
 from zoo.paths import make_dir
-from zoo.results.store import LOCK, PROGRESS, write_json
+from zoo.results.store import PROGRESS, remove_unless_locked, write_json
 from zoo.run.failure import failure_text
 from zoo.run.launcher import JobState
 from zoo.run.share_work import FAILED, has_died, share_error
@@ -133,12 +131,8 @@ class AnswersWork:
         Raises:
             DataError: The folder cannot be written.
         """
-        import filelock
-
         write_json(make_dir(self.run_dir) / SHARE, plain(content))
-        with contextlib.suppress(filelock.Timeout), lock_held(self.run_dir / LOCK, seconds=0):
-            for name in (FAILED, PROGRESS):
-                (self.run_dir / name).unlink(missing_ok=True)
+        remove_unless_locked(self.run_dir, FAILED, PROGRESS)
 
     def has_ended(self) -> bool:
         """Whether its answers or its failure are there."""
