@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import mean
 
 from headline_runs import Run, choice, dataset_of, full_size, installed, name_of
 from headline_tables import area, best_first, rows
@@ -33,15 +34,18 @@ def aim_section(runs: Sequence[Run]) -> str:
             own = [variant for variant in variants if has_residual(variant.results[0].cell) == residual]
             if own:
                 best = max(own, key=lambda variant: variant.rank)
-                body.append([SHOWN[data], area(AIM[data]).rstrip("0"), seen, *row_of(best), against(best, AIM[data])])
+                words = [SHOWN[data], area(AIM[data]).rstrip("0"), seen, *row_of(best)]
+                body.append([*words, str(len(own)), fresh(best), against(best, AIM[data])])
     if not body:
         return ""
     aims = " and ".join(f"at least {area(aim).rstrip('0')} on {SHOWN[data]}" for data, aim in AIM.items())
     text = (
         f"The aim is a macro AUC of {aims} at the published masses. These are the networks of the tables below, "
-        f"baselines left out, with the highest test scores. {RESIDUAL}"
+        "baselines left out, with the highest test scores. The highest of several scores on the same test images is "
+        f"too high on average; the one on fresh test images, where it was measured, is not. {RESIDUAL}"
     )
-    header = ["data", "aim", "input", "network", "budget", "runs", "macro AUC (95 %)", "aim met or missed"]
+    header = ["data", "aim", "input", "network", "budget", "runs", "macro AUC (95 %)", "largest of", "fresh test"]
+    header += ["aim met or missed"]
     parts = ["## Aim", wrapped(text.replace("\n", " ")), rows(header, body, texts=6), tried(found[HARDER])]
     return "\n\n".join(filter(None, parts))
 
@@ -72,6 +76,12 @@ def row_of(variant: Variant) -> list[str]:
     ids = " ".join(result.run_id[:4] for result in results)
     shown = f"{area(macro.score)} ({area(macro.low)} to {area(macro.high)})"
     return [f"`{variant.name}`", results[0].cell.budget, ids, shown]
+
+
+def fresh(variant: Variant) -> str:
+    """Return the mean macro AUC on fresh test images; "-" where a run has none."""
+    found = [result.fresh.scores.headline.value for result in variant.results if result.fresh]
+    return area(mean(found)) if len(found) == len(variant.results) else "-"
 
 
 def against(variant: Variant, aim: float) -> str:

@@ -128,6 +128,19 @@ def missing_baseline(runs: Sequence[Run]) -> str:
     return f"Baselines that this table lacks: {', '.join(f'`{name}`' for name in missing)}." if missing else ""
 
 
+def fresh_note(runs: Sequence[Run]) -> str:
+    """Return how many intervals of the difference from a fresh test exclude 0, of how many, and of which rows."""
+    tested = [run for run in runs if run.result.fresh]
+    beyond = [run for run in tested if not run.result.fresh.interval[0] <= 0 <= run.result.fresh.interval[1]]
+    rows = [
+        f"`{run.cell.model}` on {name_of(run.cell)}, run {run.result.run_id[:4]} ({run.result.fresh.difference:+.4f})"
+        for run in beyond
+    ]
+    chance = f"{len(tested) / 20:.0f} are expected by chance"
+    told = f"{len(beyond)} of the {len(tested)} recorded intervals exclude 0; {chance}"
+    return f"{told}: {', '.join(rows)}." if rows else f"{told}."
+
+
 def machines_note(runs: Sequence[Run]) -> str:
     """Return what the runs were computed on, each machine once."""
     found = set()

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 
 from headline_aim import aim_section
 from headline_equivariance import equivariance_table
-from headline_notes import like_2021, machines_note, missing_baseline, notes, old_definition, phases_note, runs_note
+from headline_notes import (
+    fresh_note,
+    like_2021,
+    machines_note,
+    missing_baseline,
+    notes,
+    old_definition,
+    phases_note,
+    runs_note,
+)
 from headline_pictures import picture_of
 from headline_runs import Run, bundled, choice, full_size, installed, name_of, problem_size
 from headline_tables import (
@@ -38,18 +47,19 @@ HOW = """\
 Each row is one network with one setting, best macro AUC first. AUC is one class against the rest; micro is over all
 decisions, macro the mean of the classes. Peak SNR is that in a pixel of 0.05 arcsec, 34 on Model A and 10 to 30 on
 Model B; in the pixels of 0.1 arcsec of most tables it is twice as high. The interval of one seed is over its test
-images and excludes the variation between trainings. With several seeds the scores are means, and the interval holds the
-variation between the trainings, too (Student's t). **Most rows are one training, and one training does not rank a
-network**: another training may change the order of two rows. Where a setting differs between rows, the row or a note
-states it. Rows with settings that only one network was trained with compare settings, not networks. Where *search
-trials* is 0, no setting was searched with `zoo tune`: learning rate and weight decay are the network's defaults. Those
-of p4m, which its plain twins and escnn's networks share, were chosen in single early trainings on Model B (which images
-they were compared on is not recorded), and the phases with p4m; for the other networks no comparison is recorded. In
-this respect the tables favour p4m. *(baseline)*: a
-classifier of numbers of the image, or of a lens that is fitted to it. †: a network whose macro AUC is not above that of
-the strongest baseline of its table (`zoo report` compares the two image by image where they were tested on the same
-ones, and so marks small differences, too). ‡: a network whose macro AUC is not above that of the best scalars baseline
-(`baselines/scalars_*`) of its table either. Terms are in the [glossary](glossary.md)."""
+images and excludes the variation between trainings. With several seeds the scores are means, and the interval holds
+the variation between the trainings, too (Student's t). **Most rows are one training, and one training does not rank
+a network**: another training may change the order of two rows. Where a setting differs between rows, the row or a
+note states it. Rows with settings that only one network was trained with compare settings, not networks. Where
+*search trials* is 0, no setting was searched with `zoo tune`: learning rate and weight decay are the network's
+defaults. Those of p4m, which its plain twins and escnn's networks share, were chosen in single early trainings on
+Model B (which images they were compared on is not recorded), and the phases with p4m; for the other networks no
+comparison is recorded. In this respect the tables favour p4m. *(baseline)*: a classifier of numbers of the image, or
+of a lens that is fitted to it. †: a network whose macro AUC is not shown to be above that of the strongest baseline
+of its table: the 95 % interval of their difference, as of separate test images, reaches 0 or lies below (`zoo
+report` compares the two image by image where they were tested on the same ones, and so finds smaller differences).
+‡: the same of the best scalars baseline (`baselines/scalars_*`) of its table. Terms are in the
+[glossary](glossary.md)."""
 EQUIVARIANCE = """\
 The equivariance error is the root mean square change of the trained network's centred logits when the image is turned
 or mirrored, over their spread between images: 0 is that of an invariant network, 1.4 that of a network whose answers
@@ -59,10 +69,10 @@ none); and at 17 and 45 degrees. Class flips are the share of 64 validation imag
 symmetries of the square; 10 % of so few is uncertain by 4 percentage points. At the two angles they are of 16 images,
 which are smoothed and cut to a disc before they are turned."""
 FRESH = """\
-Fresh AUC is the macro AUC (for detectors the AUROC) on as many new test images of the same recipe, which nothing else
-has seen; test - fresh is the difference with its 95 % interval. A difference above 0 beyond chance would show that a
-network, or its choice, depends on the benchmark's own test images; one interval in twenty excludes 0 by chance. `-`:
-not measured."""
+Fresh test is the macro AUC (for detectors the AUROC) on as many new test images of the same recipe, which nothing
+else has seen; test - fresh is the difference with its 95 % interval. A difference above 0 beyond chance would show
+that a network, or its choice, depends on the benchmark's own test images; one interval in twenty excludes 0 by
+chance. `-`: not measured."""
 SIGNIFICANCE = """\
 TPR / sqrt(FPR) is the largest factor by which a cut on the score improves the significance of a sample, at
 false-positive rates of 0.4 % or more."""
@@ -88,8 +98,9 @@ STARTED = """\
 Rows that started from the weights of a classifier have seen the training images of that classifier as well; the others
 started from random weights. They compare trainings of unequal cost."""
 TASKS = """\
-Best score first; with several seeds, means. *(baseline)*: a closed form, or a fit without training. †: a network that
-is not above the best baseline. ‡: a network that is not above the best baseline of scalars of the image either."""
+Best score first; with several seeds, means. *(baseline)*: a closed form, or a fit without training. †: a network
+that is not shown to be above the best baseline (the interval of the difference reaches 0). ‡: the same of the best
+baseline of scalars of the image."""
 UNITS = "MAE, RMSE and CRPS are in the unit of the target, of which a share of the mass has none."
 WITH_LABELS = """\
 *Labels of all classes*, in the rows below the detectors: the trainings with seed 0 of the classification table, by
@@ -149,7 +160,7 @@ def make_page(runs: Sequence[Run]) -> str:
         ),
         HOW,
         EQUIVARIANCE if any(run.result.equivariance.after for run in table) else "",
-        FRESH if any(run.result.fresh for run in runs) else "",
+        wrapped(f"{FRESH} {fresh_note(runs)}".replace("\n", " ")) if any(run.result.fresh for run in runs) else "",
         TIMES if any(run.result.environment.gpu for run in table) else NO_TIMES,
     ]
     for own in problems_of(table):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 
@@ -10,9 +11,11 @@ from page_parts import wrapped
 
 from zoo.report.columns import FRESH, MEASURED, SETTINGS, Column, measured_columns, score_columns
 from zoo.results.baselines import is_baseline
+from zoo.results.cell import Cell
 from zoo.results.comparison import Variant, estimate, group_variants, spread
 from zoo.results.convergence import training_end
 from zoo.results.schema import Epoch, Finished
+from zoo.scores.stats import difference_of_independent
 
 CLASSES = ("no_substructure", "subhalo", "vortex")
 PLAIN = "timm/resnet18"
@@ -83,7 +86,7 @@ def score_table(runs: Sequence[Run]) -> str:
 
 
 def marks_of(variants: Sequence[Variant], runs: Sequence[Run]) -> list[str]:
-    """Return what stands behind the name of each variant: that it is a baseline, or which ones it is not above.
+    """Return what stands behind the name of each variant: that it is a baseline, or which ones it may not be above.
 
     † is for the strongest baseline, ‡ for the best one that sees nothing but scalars of the image.
     """
@@ -91,14 +94,20 @@ def marks_of(variants: Sequence[Variant], runs: Sequence[Run]) -> list[str]:
     baselines = [variant for variant in variants if is_baseline(variant.results[0].cell, dataset)]
     of_scalars = [variant for variant in baselines if "scalars" in variant.model]
     bars = {
-        mark: max((variant.rank for variant in own), default=-math.inf)
-        for mark, own in (("†", baselines), ("‡", of_scalars))
+        mark: max(own, key=lambda variant: variant.rank) for mark, own in (("†", baselines), ("‡", of_scalars)) if own
     }
     marks = []
     for variant in variants:
-        found = "".join(mark for mark, bar in bars.items() if variant.rank <= bar)
+        found = "".join(mark for mark, bar in bars.items() if not is_above(variant, bar))
         marks.append(" (baseline)" if variant in baselines else f" {found}".rstrip())
     return marks
+
+
+def is_above(variant: Variant, bar: Variant) -> bool:
+    """Return whether the 95 % interval of the difference from a baseline, as of separate test images, is above 0."""
+    one, other = estimate(variant.results), estimate(bar.results)
+    _, (low, _) = difference_of_independent(one.score, (one.low, one.high), other.score, (other.low, other.high))
+    return low > 0
 
 
 def verdict(variants: Sequence[Variant], data: str) -> str:
@@ -185,9 +194,15 @@ def few_table(runs: Sequence[Run]) -> str:
         return ""
     body = []
     for model in models:
+        by_settings: dict[str, list[Run]] = {}
+        for run in runs:
+            if run.cell.model == model:
+                by_settings.setdefault(settings_of(run.cell), []).append(run)
+        # A curve is of one setting: that of the most sizes, and of the most trainings among those.
+        curve = max(by_settings.values(), key=lambda own: (len({run.cell.sizes["train"] for run in own}), len(own)))
         cells = []
         for size in sizes:
-            own = [run for run in runs if (run.cell.model, run.cell.sizes["train"]) == (model, size)]
+            own = [run for run in curve if run.cell.sizes["train"] == size]
             # Trainings of another length or version are not further seeds.
             variants = sorted(group_variants(run.result for run in own), key=lambda variant: -len(variant.results))
             found = variants[0].auc() if variants else []
@@ -201,11 +216,22 @@ def few_table(runs: Sequence[Run]) -> str:
     if all(len(found) == 1 for found in epochs.values()) and len({size * min(epochs[size]) for size in sizes}) == 1:
         told = ", ".join(str(min(epochs[size])) for size in sizes)
         text += f" The number of steps is the same: {told} epochs."
+    if any(run.cell.phases for run in runs):
+        text += (
+            " In each phase, networks see other images of the same lenses; baselines see those of the last phase alone."
+        )
     shared = sorted({run.cell.sizes["train"] for run in runs if run.cell.seed and run.cell.train_seed is None})
     if shared:
         sizes_shared = " and ".join(f"{size:,}" for size in shared)
         text += f" Seeds share their training images at {sizes_shared}: there the deviation lacks their choice."
     return f"{wrapped(text)}\n\n{rows(['network', *(f'{size:,}' for size in sizes)], body)}"
+
+
+def settings_of(cell: Cell) -> str:
+    """Return what the points of a curve share: settings of network and training but for the number of epochs."""
+    training = {name: value for name, value in cell.training.items() if name != "epochs"}
+    phases = [phase.params for phase in cell.phases]
+    return json.dumps([cell.hparams, training, phases, cell.recipe.channels], sort_keys=True)
 
 
 def difficulty_table(runs: Sequence[Run]) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.results.comparison import interval_of_mean
 from zoo.results.differences import compare_samples
 from zoo.results.samples import Sample, make_sample
 from zoo.results.verdict import Comparison
@@ -98,31 +99,50 @@ def accuracy_of(area: float, freedom: int) -> float:
 def trainings(
     random: np.random.Generator, images: int, *, networks: Sequence[float], seeds: int, spread: float, freedom: int = 0
 ) -> list[Sample]:
-    """Return trained networks on the same images, with these true areas and this spread between trainings.
+    """Return trained networks on the same images, with these true areas and this spread between trainings."""
+    labels = np.arange(images) % 3
+    drawn = scores_of(random, labels, networks=networks, seeds=seeds, spread=spread, freedom=freedom)
+    return [
+        make_sample(f"network {index}", "the same", [area_contributions(one, labels, ("a", "b", "c")) for one in own])
+        for index, own in enumerate(drawn)
+    ]
+
+
+def scores_of(
+    random: np.random.Generator,
+    labels: NDArray[np.int64],
+    *,
+    networks: Sequence[float],
+    seeds: int,
+    spread: float,
+    freedom: int = 0,
+) -> Iterator[Iterator[Array]]:
+    """Yield, for each network, the scores [N, 3] of each of its trainings.
 
     Half of the variance of a score comes from the image; a quarter each from the network and from its training.
     """
     from scipy import stats
 
-    labels = np.arange(images) % 3
-    own = np.arange(images), labels
+    images, own = len(labels), (np.arange(len(labels)), labels)
 
     def noise() -> Array:
         values = random.normal(size=(images, 3))
         return np.asarray((values - values.mean(1, keepdims=True)) * np.sqrt(1.5))
 
     tail = np.sqrt(freedom / random.chisquare(freedom, size=(images, 1))) if freedom else 1.0
-    shared, samples = noise(), []
-    for index, area in enumerate(networks):
-        network, drawn = noise(), []
+
+    def of_seeds(area: float) -> Iterator[Array]:
+        network = noise()
         slope = stats.norm.pdf(stats.norm.ppf(area))  # of the area by the standardised shift
         for _ in range(seeds):
             scores = (np.sqrt(0.5) * shared + 0.5 * network + 0.5 * noise()) * tail
             luck = np.sqrt(2) * spread / slope * random.normal() if spread else 0.0
             scores[own] += shift_for(area, freedom) + luck
-            drawn.append(area_contributions(scores, labels, ("a", "b", "c")))
-        samples.append(make_sample(f"network {index}", "the same", drawn))
-    return samples
+            yield scores
+
+    shared = noise()
+    for area in networks:
+        yield of_seeds(area)
 
 
 def macro(samples: Sequence[Sample]) -> list[Comparison]:
@@ -139,6 +159,35 @@ def difference_coverage(images: int, *, areas: tuple[float, float], freedom: int
         true = (areas[0] - areas[1]) * (1 if one.first == "network 0" else -1)
         held += one.low <= true <= one.high
     return held / repetitions
+
+
+def mean_coverage(images: int, *, area: float, seeds: int, spread: float, repetitions: int) -> float:
+    """Return the share of intervals of a mean macro area over seeds that hold the expected area of a training.
+
+    The expectation is over networks of one kind, images and trainings, so the network's own part counts as an error.
+    """
+    from scipy import stats
+
+    random = np.random.default_rng([3, images, seeds, round(spread * 10_000), round(area * 10_000)])
+    standard = stats.norm.ppf(area)
+    expected = float(stats.norm.cdf(standard / np.hypot(1, spread / stats.norm.pdf(standard))))
+    labels, held = np.arange(images) % 3, 0
+    for _ in range(repetitions):
+        [own] = scores_of(random, labels, networks=[area], seeds=seeds, spread=spread)
+        values, ends = [], []
+        for scores in own:
+            values.append(float(np.mean([area_of(scores[:, k], labels == k) for k in range(3)])))
+            ends.append(intervals(scores, labels)["auc_macro"])
+        low, high = interval_of_mean(values, ends)
+        held += low <= expected <= high
+    return held / repetitions
+
+
+def area_of(scores: Array, positive: NDArray[np.bool_]) -> float:
+    """Return an area under the ROC curve; scores have no ties."""
+    ranks = scores.argsort().argsort() + 1
+    count = int(positive.sum())
+    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * (len(scores) - count)))
 
 
 def false_findings(*, networks: int, seeds: int, spread: float, repetitions: int, area: float = 0.98) -> float:
@@ -180,6 +229,8 @@ def lines(repetitions: int) -> Iterator[str]:
                 texts = [f"{100 * share:.1f}" for share in shares]
                 yield f"| {area} | {images:,} | {' | '.join(texts)} | {found['width']:.2g} |"
     yield ""
+    yield from lines_of_means(repetitions)
+    yield ""
     yield "## Intervals of a difference between two trainings"
     yield ""
     yield "Per cent of nominal 95 % intervals of the difference of macro AUCs, over images, that hold the true one."
@@ -208,6 +259,22 @@ def lines(repetitions: int) -> Iterator[str]:
                 for networks in (2, 4)
             ]
             yield f"| {spread} | {seeds} | {100 * rates[0]:.1f} | {100 * rates[1]:.1f} |"
+
+
+def lines_of_means(repetitions: int) -> Iterator[str]:
+    """Yield the part on means over seeds."""
+    yield "## Intervals of a mean over seeds"
+    yield ""
+    yield "Per cent of nominal 95 % intervals of the mean macro AUC over seeds that hold the expected AUC of a"
+    yield "training, 0.98, on 2,048 test images. Scores: normal."
+    yield ""
+    yield f"| spread between trainings | {' | '.join(f'{seeds} seeds' for seeds in (2, 3, 5))} |"
+    yield "| ---: | ---: | ---: | ---: |"
+    for spread in (0.0, *SPREADS):
+        shares = [
+            mean_coverage(2048, area=0.98, seeds=seeds, spread=spread, repetitions=repetitions) for seeds in (2, 3, 5)
+        ]
+        yield f"| {spread} | {' | '.join(f'{100 * share:.1f}' for share in shares)} |"
 
 
 def main() -> None:

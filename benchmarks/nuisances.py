@@ -76,7 +76,7 @@ def nuisances(spec: DatasetSpec) -> dict[str, dict[str, Any]]:
 
     return {
         f"PSF {WIDER:g} times as wide": {"psf_width": WIDER * spec.params["psf_width"]},
-        "multipoles of 1 %": VARIANTS["multipoles"],
+        "elliptical, multipoles of 1 %": VARIANTS["multipoles"],
         "lens off the centre": VARIANTS["offcentre"],
     }
 

@@ -212,25 +212,35 @@ def learning_curves(results: Iterable[RunResult]) -> dict[str, list[Estimate]]:
     return curves
 
 
+def interval_of_mean(values: Sequence[float], intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the 95 % interval of a mean over seeds: of the images, and of the trainings where there are several.
+
+    Args:
+        values: Score of each seed, on the same test images.
+        intervals: Interval of each over the test images.
+    """
+    lows, highs = np.array(intervals, dtype=float).T
+    # Areas and shares end at 0 and 1.
+    least, most = (0.0, 1.0) if all(0 <= end <= 1 for one in intervals for end in one) else (-math.inf, math.inf)
+    mean, reach = _mean(values), 0.0
+    if len(values) > 1:
+        reach = critical_value(degrees_of_freedom=len(values) - 1) * spread(values) / math.sqrt(len(values))
+    # Errors of images and of seeds are independent, so their squares add.
+    down, up = math.hypot(mean - _mean(lows), reach), math.hypot(_mean(highs) - mean, reach)
+    return max(least, mean - down), min(most, mean + up)
+
+
 def estimate(results: Sequence[Finished]) -> Estimate:
     """Return the headline score of results that differ in the seed only, with its uncertainty."""
     headlines = [result.test.headline for result in results]
     values = [one.value for one in headlines]
-    lows, highs = np.array([one.interval for one in headlines], dtype=float).T
-    # Areas and shares end at 0 and 1.
-    least, most = (
-        (0.0, 1.0) if all(0 <= end <= 1 for one in headlines for end in one.interval) else (-math.inf, math.inf)
-    )
-    mean, between, reach = _mean(values), spread(values), 0.0
-    if len(values) > 1:
-        reach = critical_value(degrees_of_freedom=len(values) - 1) * between / math.sqrt(len(values))
+    low, high = interval_of_mean(values, [one.interval for one in headlines])
     return Estimate(
         train_images=results[0].cell.sizes["train"],
-        score=mean,
-        spread=between,
-        # Errors of images and of seeds are independent, so their squares add.
-        low=max(least, mean - math.hypot(mean - _mean(lows), reach)),
-        high=min(most, mean + math.hypot(_mean(highs) - mean, reach)),
+        score=_mean(values),
+        spread=spread(values),
+        low=low,
+        high=high,
         seeds=len(values),
         label=headlines[0].label,
         higher_is_better=headlines[0].higher_is_better,
