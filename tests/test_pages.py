@@ -104,7 +104,13 @@ def test_pages_state_where_the_intervals_hold_more_or_less():
     assert all(words in page for words in said), said
     areas, accuracy = [x for row in cells for x in row[:3]], [row[3] for row in cells]
     readme = " ".join((root / "README.md").read_text(encoding="utf-8").split())
+    of_means = record.partition("## Intervals of a mean over seeds")[2].partition("\n## ")[0]
+    means = [
+        float(figure) for row in re.findall(r"^\| 0\.\d+ \| (.*) \|$", of_means, re.M) for figure in row.split(" | ")
+    ]
+    over_seeds = f"in {int(min(means))} to {round(max(means))} %"
+    assert f"It held the truth {over_seeds} of the repetitions (two, three and five seeds)" in page
     assert (
-        f"held the truth in {int(min(areas))} to {round(max(areas))} % of the repetitions, those of the accuracy in "
-        f"{int(min(accuracy))} to {round(max(accuracy))} %"
+        f"held the truth in {int(min(areas))} to {round(max(areas))} % of the repetitions for one training and "
+        f"{over_seeds} for means of several, those of the accuracy in {int(min(accuracy))} to {round(max(accuracy))} %"
     ) in readme

@@ -201,6 +201,12 @@ def test_what_would_have_been_found_depends_on_the_number_of_pairs():
     assert among.detectable / alone.detectable == pytest.approx(1.35, abs=0.02)
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.02])
+def test_the_interval_of_a_mean_over_seeds_holds_the_truth(spread):
+    """The reduced form of benchmarks/interval_coverage.py, up to what 60 repetitions show."""
+    assert COVERAGE["mean_coverage"](300, area=0.9, seeds=3, spread=spread, repetitions=60) > 0.9
+
+
 def test_identical_predictions_do_not_differ(make):
     logits, labels = np.eye(3)[np.arange(300) % 3] * 9, np.arange(300) % 3
     samples = [make_sample(name, "", [area_contributions(softmax(logits), labels, CLASSES)] * 3) for name in "ab"]
