@@ -54,12 +54,13 @@ note states it. Rows with settings that only one network was trained with compar
 *search trials* is 0, no setting was searched with `zoo tune`: learning rate and weight decay are the network's
 defaults. Those of p4m, which its plain twins and escnn's networks share, were chosen in single early trainings on
 Model B (which images they were compared on is not recorded), and the phases with p4m; for the other networks no
-comparison is recorded. In this respect the tables favour p4m. *(baseline)*: a classifier of numbers of the image, or
-of a lens that is fitted to it. †: a network whose macro AUC is not shown to be above that of the strongest baseline
-of its table: the 95 % interval of their difference, as of separate test images, reaches 0 or lies below (`zoo
-report` compares the two image by image where they were tested on the same ones, and so finds smaller differences).
-‡: the same of the best scalars baseline (`baselines/scalars_*`) of its table. Terms are in the
-[glossary](glossary.md)."""
+comparison is recorded. In this respect the tables favour p4m. What a search of the same length does to p4m, its twin
+of equal work and ResNet-18 on Model B is [measured](../benchmarks/results/equal_search.md). *(baseline)*: a
+classifier of numbers of the image, or of a lens that is fitted to it. †: a network whose macro AUC is not shown to
+be above that of the strongest baseline of its table: the 95 % interval of their difference, as of separate test
+images, reaches 0 or lies below (`zoo report` compares the two image by image where they were tested on the same
+ones, and so finds smaller differences). ‡: the same of the best scalars baseline (`baselines/scalars_*`) of its
+table. Terms are in the [glossary](glossary.md)."""
 EQUIVARIANCE = """\
 The equivariance error is the root mean square change of the trained network's centred logits when the image is turned
 or mirrored, over their spread between images: 0 is that of an invariant network, 1.4 that of a network whose answers

@@ -126,13 +126,16 @@ def to_markdown(found: Sequence[dict[str, Any]]) -> str:
         ranges = (_range(row["snr"], 0), _range(row["einstein_radius"], 2), _range(row["ring"], 2))
         masses = (f"{100 * row['fraction'][name]:.2f} %" for name in CLASSES[1:])
         lines.append(f"| `{row['population']}` | {' | '.join([*ranges, *masses, *probes])} |")
-    how = {
-        f"peak SNR and light-weighted radius from {counted(row['images'], 'image')} at full size, masses and Einstein "
-        f"radii from {SCENES:,} scenes, the last three columns from {row['probe_images']:,} training and as many test "
-        f"images of {row['probe_size']} x {row['probe_size']} pixels ({row['date']}, {row['processor']})"
-        for row in found
-    }
-    return "\n".join([*lines, "", wrapped(f"Measured: {'; '.join(sorted(how))}.")])
+    how: dict[str, set[str]] = {}
+    for row in found:
+        text = (
+            f"peak SNR and light-weighted radius from {counted(row['images'], 'image')} at full size, masses and "
+            f"Einstein radii from {SCENES:,} scenes, the last three columns from {row['probe_images']:,} training and "
+            f"as many test images of {row['probe_size']} x {row['probe_size']} pixels"
+        )
+        how.setdefault(text, set()).add(f"{row['date']}, {row['processor']}")
+    told = "; ".join(f"{text} ({'; '.join(sorted(when))})" for text, when in how.items())
+    return "\n".join([*lines, "", wrapped(f"Measured: {told}.")])
 
 
 def read_record() -> dict[str, dict[str, Any]]:

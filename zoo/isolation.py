@@ -53,7 +53,8 @@ def plugin_code(plugin: str, where: str, *, may_take_long: bool = False) -> Iter
 @contextlib.contextmanager
 def named_when_slow(plugin: str, where: str) -> Iterator[None]:
     """Log a line if a plugin's code has not ended after some seconds, possibly for ever."""
-    text = "plugin %s has been busy in %s for %.0f s; to go on without it: Ctrl-C and ZOO_DISABLE_PLUGINS=%s"
+    text = "plugin %s has been busy in %s for %.0f s (on a busy machine this may be normal); to go on without it: "
+    text += "Ctrl-C and ZOO_DISABLE_PLUGINS=%s"
     timer = threading.Timer(SLOW_SECONDS, logger.warning, [text, plugin, where, SLOW_SECONDS, plugin])
     timer.daemon = True
     timer.start()

@@ -223,7 +223,7 @@ def test_an_interruption_reports_that_runs_can_be_resumed(zoo, monkeypatch, caus
     monkeypatch.setattr("zoo.plan.bench.make_plan", interrupted)
     out, err = zoo(*bench(), code=130)
     assert out == ""
-    assert "Interrupted. Nothing is lost" in err
+    assert "Interrupted. Everything finished is kept" in err
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGUSR1"])
@@ -244,7 +244,7 @@ def test_a_command_that_a_signal_stops_has_the_exit_code_of_the_signal(zoo, monk
     finally:
         signal.signal(number, before)
     assert out == ""
-    assert f"Stopped by {name}. Nothing is lost" in err
+    assert f"Stopped by {name}. Everything finished is kept" in err
 
 
 @pytest.mark.parametrize(

@@ -206,5 +206,5 @@ def test_a_share_that_is_stopped_exits_with_75(go, host, tmp_path, monkeypatch, 
     with pytest.raises(SystemExit) as stopped:
         main(["run-share", str(path)])
     assert stopped.value.code == STOPPED
-    assert "Stopped by SIGTERM. Nothing is lost" in capsys.readouterr().err
+    assert "Stopped by SIGTERM. Everything finished is kept" in capsys.readouterr().err
     assert not (path.parent / FAILED).exists()

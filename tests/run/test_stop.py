@@ -38,7 +38,7 @@ def test_a_cell_that_is_stopped_writes_a_checkpoint_and_exits_with_75(plan, host
     with pytest.raises(SystemExit) as stopped:
         main(words)
     assert stopped.value.code == STOPPED
-    assert f"Stopped by {name}. Nothing is lost" in capsys.readouterr().err
+    assert f"Stopped by {name}. Everything finished is kept" in capsys.readouterr().err
     assert store.read_result(run_dir) is None
     assert not store.locked(run_dir)
     state, _ = checkpoint._open(run_dir / checkpoint.CHECKPOINT)
@@ -83,7 +83,9 @@ def test_no_cell_goes_on_without_its_benchmark(tmp_path, name):
         wait_for(lambda: not Path(f"/proc/{cell}").exists(), seconds=20)
     finally:
         bench.kill()
-    assert (bench.returncode, b"Nothing is lost" in said) == ((-9, False) if name == "SIGKILL" else (143, True))
+    assert (bench.returncode, b"Everything finished is kept" in said) == (
+        (-9, False) if name == "SIGKILL" else (143, True)
+    )
     [run_dir] = [path.parent for path in tmp_path.glob(f"*/*/*/{store.CELL}")]
     assert json.loads((run_dir / store.PROGRESS).read_text())["phase"]
     cause = "the end of its parent process" if name == "SIGKILL" else name

@@ -325,6 +325,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt) as error:
         stop = error.__cause__ if isinstance(error, click.Abort) else error  # click makes one of the other
         how = f"Stopped by {stop}" if isinstance(stop, Interrupted) else "Interrupted"
-        echo(f"{how}. Nothing is lost: run the same command to resume.", err=True)
+        echo(f"{how}. Everything finished is kept: run the same command to resume.", err=True)
         code = exit_code(stop)
     sys.exit(code)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo import registry
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json, warn_of_broken
 from zoo.cli.detach import in_background
@@ -21,6 +22,7 @@ from zoo.plurals import counted
 from zoo.registry import datasets_by_id
 from zoo.run.launch import Launch, device_for
 from zoo.schema import plain
+from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -105,6 +107,8 @@ def evaluate(
     warn_of_broken(host)
     launch = launch_of(values, launcher=launcher, shards=shards, example=f"zoo evaluate {weights}")
     device = device_for(host, launch, device)  # unknown options are found before weights are read
+    if data is not None:
+        registry.find(host, DatasetSpec, data)  # an unknown name is found before weights are read, too
     path = find_weights(host, weights, store=store)
     leave = in_background()
     submitted = when_queued(ctx, host, launch, detach=detach, store=store)

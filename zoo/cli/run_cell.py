@@ -34,7 +34,7 @@ def run_cell(ctx: click.Context, /, path: Path, **values: Any) -> None:
     try:
         status = _run(ctx, path, value_of(Where, values))
     except Interrupted as stop:
-        echo(f"Stopped by {stop}. Nothing is lost: run the cell again to resume.", err=True)
+        echo(f"Stopped by {stop}. Everything finished is kept: run the cell again to resume.", err=True)
         ctx.exit(STOPPED)
     if status != "ok":
         ctx.exit(1)

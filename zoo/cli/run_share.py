@@ -52,5 +52,5 @@ def _run(ctx: click.Context, work: Callable[[], None]) -> None:
     try:
         work()
     except Interrupted as stop:
-        echo(f"Stopped by {stop}. Nothing is lost: run the share again to resume.", err=True)
+        echo(f"Stopped by {stop}. Everything finished is kept: run the share again to resume.", err=True)
         ctx.exit(STOPPED)

@@ -14,6 +14,7 @@ from zoo.data.share import ShardEntry, of_other_size, shard_sizes, stated_shards
 from zoo.errors import DataError
 from zoo.locks import lock_held
 from zoo.paths import read_json, write_text
+from zoo.plurals import counted
 from zoo.schema import Count, Record, json_text, plain, read_record
 
 MANIFEST = "manifest.json"
@@ -75,7 +76,9 @@ def read_manifest(folder: Path) -> Manifest | None:
     except DataError as error:
         raise DataError(error.args[0], hint=hint) from error
     if manifest.shard_size != SHARD_SIZE:
-        raise DataError(f"{path} is of shards of {manifest.shard_size} images; this zoo reads {SHARD_SIZE}.", hint=hint)
+        raise DataError(
+            f"{path} is of shards of {counted(manifest.shard_size, 'image')}; this zoo reads {SHARD_SIZE}.", hint=hint
+        )
     return manifest
 
 

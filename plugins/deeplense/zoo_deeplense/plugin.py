@@ -24,8 +24,7 @@ probe` measures how much of the class this reveals.
 
 {source}
 `mass_scale` multiplies every substructure mass; it is 1 at every budget. Trainings of the budgets in `budget_phases`
-begin on larger masses and end on the published ones: on these alone, networks that see the image only did not begin to
-learn Model B in short trainings.
+begin on larger masses and end on the published ones, since a short training on these alone may not begin to learn.
 """
 _P1 = "Parameters: Alexander et al. 2019 (arXiv:1909.07346), Table I. Mass is added; images contain the lens's light."
 _P2 = "Parameters: Alexander et al. 2020 (arXiv:2008.12731), checked against the released images."

@@ -197,7 +197,7 @@ def run_trials(
         else:
             ended = run_worker(host, folder, worker, trials=trials, device=device, images=images)
     except Interrupted as stop:
-        echo(f"Stopped by {stop}. Nothing is lost: run the trials again to resume.", err=True)
+        echo(f"Stopped by {stop}. Everything finished is kept: run the trials again to resume.", err=True)
         ctx.exit(STOPPED)
     if not ended:
         ctx.exit(STOPPED)  # another process goes on
