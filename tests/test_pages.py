@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -84,6 +85,17 @@ def test_the_python_of_the_plugins_pages_runs(page: Path, capsys) -> None:
     numbers = {line.split()[0]: int(line.split()[1]) for line in printed.splitlines() if line.startswith("timm/")}
     for model, parameters in numbers.items():
         assert re.search(rf"^\| `{model}` +\| +{parameters:,} \|", page.read_text(encoding="utf-8"), flags=re.M)
+
+
+def test_the_readme_states_the_recorded_times_of_its_first_command():
+    root = Path(__file__).parents[1]
+    record = (root / "benchmarks/results/first_command.jsonl").read_text(encoding="utf-8")
+    newest = {line["processor"]: line for line in map(json.loads, record.splitlines())}
+    readme = " ".join((root / "README.md").read_text(encoding="utf-8").split())
+    for line in newest.values():
+        minutes, seconds = divmod(round(line["seconds"]), 60)
+        assert f"{minutes} min {seconds} s" in readme
+        assert f"{line['macro_auc']:.4f}".removeprefix("0") in readme
 
 
 def test_pages_state_where_the_intervals_hold_more_or_less():
