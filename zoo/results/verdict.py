@@ -78,7 +78,7 @@ class Comparison:
 _SENTENCES: dict[Verdict, str] = {
     "higher": "{first} has a {direction} {what} than {second}",
     "trainings differ": "Two trainings differ in {what}, {first} {side} {second}; one training does not rank a network",
-    "trainings alike": "{first} and {second} cannot be told apart in {what} by one training of each",
+    "trainings alike": "{first} and {second} cannot be told apart in {what} by single trainings",
     "too few trainings": "Too few trainings to tell {first} and {second} apart in {what}",
     "too few images": "Too few test images to tell {first} and {second} apart in {what}",
     "none found": "No difference found in {what} between {first} and {second}",
