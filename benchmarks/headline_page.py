@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headline_aim import aim_section
+from headline_difficulty import difficulty_table, few_table
 from headline_equivariance import equivariance_table
 from headline_notes import (
     fresh_note,
@@ -20,8 +21,6 @@ from headline_pictures import picture_of
 from headline_runs import Run, bundled, choice, full_size, installed, name_of, problem_size
 from headline_tables import (
     PUBLISHED,
-    difficulty_table,
-    few_table,
     published_tables,
     score_table,
     shift_table,

@@ -89,5 +89,10 @@ def notes(benchmark_script):
 
 
 @pytest.fixture
+def difficulty(benchmark_script):
+    return benchmark_script("headline_difficulty")
+
+
+@pytest.fixture
 def tables(benchmark_script):
     return benchmark_script("headline_tables")

@@ -184,7 +184,7 @@ def test_at_paper_size_published_numbers_stand_in_the_table_with_verdict_and_tim
     assert minutes == {"gconv/p4m": "3.5", "gconv/z2": "not reached"}
 
 
-def test_difficulty_names_what_was_changed(headline, page, tables):
+def test_difficulty_names_what_was_changed(headline, page, difficulty):
     run = recorded(headline, "7a25")
 
     def with_params(**params):
@@ -193,25 +193,25 @@ def test_difficulty_names_what_was_changed(headline, page, tables):
         return run | {"part": "difficulty", "cell": run["cell"] | {"recipe": changed_recipe}}
 
     all_of_them = [with_params(), with_params(conserve_mass="none"), with_params(psf_width=0.05)]
-    text = tables.difficulty_table(list(map(headline.read_run, all_of_them)))
+    text = difficulty.difficulty_table(list(map(headline.read_run, all_of_them)))
     for told in ("nothing", "`conserve_mass` none", "`psf_width` 0.05"):
         assert f"| {told} |" in text
     # A choice is named by what it is, whichever others are recorded, and budgets never share a table.
     alone = with_params(conserve_mass="none")
-    assert "| `conserve_mass` none |" in tables.difficulty_table([headline.read_run(alone)])
+    assert "| `conserve_mass` none |" in difficulty.difficulty_table([headline.read_run(alone)])
     paper = alone | {"cell": alone["cell"] | {"budget": "paper", "sizes": dict(BUDGETS["paper"].sizes)}}
     both = page.make_page([headline.read_run(alone), headline.read_run(paper)])
     assert "16,384 training images, budget laptop, trained on" in both.replace("\n", " ")
     assert "67,500 training images, budget paper, trained on" in both.replace("\n", " ")
 
 
-def test_a_baseline_stands_in_the_table_of_difficulty_without_the_end_of_a_training(headline, tables):
+def test_a_baseline_stands_in_the_table_of_difficulty_without_the_end_of_a_training(headline, difficulty):
     runs = [headline.read_run(run) for run in headline.read_record() if is_on(run, "modelB") and run["part"] == "table"]
     chosen = [
         next(run for run in runs if run.cell.model == model and run.cell.budget == "laptop")
         for model in ("baselines/scalars_boosted", "gconv/p4")
     ]
-    *_, row = tables.difficulty_table(chosen).splitlines()
+    *_, row = difficulty.difficulty_table(chosen).splitlines()
     _, data, changed, boosted, network, ids, _ = (cell.strip() for cell in row.split("|"))
     assert (data, changed) == ("modelB", "nothing")
     assert ids == " ".join(run.result.run_id[:4] for run in chosen)
@@ -311,7 +311,7 @@ def test_a_network_that_is_not_above_the_best_baseline_is_marked(headline, notes
     assert "zoo bench --model baselines/scalars_boosted --data deeplense/modelB" in notes.missing_baseline([other])
 
 
-def test_few_images_are_averaged_over_seeds(headline, tables):
+def test_few_images_are_averaged_over_seeds(headline, difficulty):
     run = recorded(headline, "7a25")
     run["cell"] = run["cell"] | {"phases": []}
 
@@ -324,10 +324,10 @@ def test_few_images_are_averaged_over_seeds(headline, tables):
     longer = of(500, 0.1)
     longer["cell"] = longer["cell"] | {"training": longer["cell"]["training"] | {"epochs": 99}}
     lines = (other, longer, of(500, 0.7), of(500, 0.8), of(16384, 0.9))
-    text = tables.few_table([headline.read_run(run) for run in lines])
+    text = difficulty.few_table([headline.read_run(run) for run in lines])
     assert f"| `{run['cell']['model']}` | .7500 (0.0707; 2) | .9000 (1) |" in text
-    assert tables.few_table([headline.read_run(of(16384, 0.9))]) == ""
+    assert difficulty.few_table([headline.read_run(of(16384, 0.9))]) == ""
     assert "Seeds share" not in text
     one, two = (headline.read_run(of(size, 0.9)) for size in (500, 16384))
     for own, shared in (({}, True), ({"train_seed": 1}, False)):
-        assert ("Seeds share" in tables.few_table([with_cell(one, seed=1, **own), two])) == shared
+        assert ("Seeds share" in difficulty.few_table([with_cell(one, seed=1, **own), two])) == shared
