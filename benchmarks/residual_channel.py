@@ -73,7 +73,8 @@ def page(results: list[Finished], given: str) -> str:
         f"published masses, {sizes['train']:,} training and {sizes['test']:,} test images of {size} x {size} pixels, "
         f"`{first.cell.model}` from random weights, one seed. The losses are those of the epoch whose weights were "
         f"kept; chance is 1.099. Minutes are those of {first.environment.processor}, "
-        f"{counted(first.environment.threads, 'thread')} a training; simulation includes the fits. The image alone was trained in the phases of the budget, whose images are simulated, too."
+        f"{counted(first.environment.threads, 'thread')} a training; simulation includes "
+        "the fits. The image alone was trained in the phases of the budget, whose images are simulated, too."
     )
     lines = [
         "| channels | epochs | macro AUC (95 %) | training loss | validation loss | minutes of simulation "
