@@ -51,7 +51,6 @@ def load_native(source: Path, *, options: tuple[str, ...] = ()) -> ctypes.CDLL:
     library = cache_dir() / "native" / f"{source.stem}-{key}.so"
     if not _is_intact(library):
         library.parent.mkdir(parents=True, exist_ok=True)
-        library.unlink(missing_ok=True)  # whatever it is
         with written_whole(library) as temporary:
             _output([*command, "-shared", "-o", str(temporary), str(source)])
             code = temporary.read_bytes()

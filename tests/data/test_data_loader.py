@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from zoo.data import loader
 from zoo.data.loader import Batches, free_memory
 from zoo.data.split import Split
 
@@ -137,6 +138,20 @@ def test_leaving_early_ends_the_reading_thread(tmp_path, taken):
     stream.close()
     del stream
     assert threading.active_count() == before
+
+
+def test_resident_images_of_one_chunk_are_copied_piece_by_piece():
+    """Half of the free memory may be theirs, so a second copy of all of them would take all of it."""
+    images = np.arange(5000, dtype=np.float32).reshape(5000, 1, 1, 1)
+    split = Split(
+        name="train", classes=("a",), chunks=[images], labels=np.zeros(5000, np.int64), ids=[""] * 5000
+    )  # fmt: skip
+    copied = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loader, "_tensor", lambda rows: copied.append(len(rows)) or torch.from_numpy(np.array(rows)))
+        found = Batches(split, device=loader.CPU, resident=True)
+    assert copied == [1024] * 4 + [904]
+    assert found.gather(torch.arange(5000)).flatten().tolist() == list(range(5000))
 
 
 @pytest.mark.parametrize(("free", "resident"), [(1 << 30, True), (1000, False)])

@@ -106,6 +106,32 @@ def test_a_training_that_is_stopped_within_an_epoch_resumes_bit_identically(plan
     assert losses[0] == losses[1]
 
 
+def test_a_training_that_is_stopped_while_it_validates_resumes_after_its_last_step(plan, run_in, monkeypatch):
+    """The network has a buffer in evaluation mode only, as those of e2cnn and escnn have."""
+    cell = plan("toyzoo/folded")
+    whole, _ = run_in(cell, "whole")
+    calls = []
+
+    def stopping(network, *arguments, **keywords):
+        calls.append(1)
+        found = predict(network, *arguments, **keywords)
+        assert any(name.endswith("folded") for name in network.state_dict())
+        if len(calls) == 2:
+            raise Interrupted("a test")
+        return found
+
+    predict = train_module.predict
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "predict", stopping)
+        with pytest.raises(Interrupted, match="a test"):
+            run_in(cell, "cut")
+    steps = []
+    monkeypatch.setattr(parts, "augment", lambda images, *given, **keywords: steps.append(1) or images)
+    resumed, _ = run_in(cell, "cut")
+    assert len(steps) == 10  # of the third epoch
+    assert resumed.test == whole.test
+
+
 @pytest.mark.parametrize("damage", ["cut", "bit", "empty", "other run", "other network"])
 def test_a_damaged_checkpoint_is_not_used(undamaged, plan, run_in, host, monkeypatch, caplog, tmp_path, damage):
     cell, whole, whole_dir, cut_dir = undamaged

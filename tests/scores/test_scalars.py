@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from zoo.scores import scalars
 from zoo.scores.scalars import DEFINITIONS, NAMES, scalars_of
 
 SIZE = 65
@@ -136,3 +137,10 @@ def test_an_image_does_not_depend_on_its_batch_and_channels_are_added():
 @pytest.mark.parametrize("image", [torch.zeros(1, 1, 16, 16), torch.ones(1, 2, 4, 4), -torch.ones(1, 1, 9, 9)])
 def test_images_without_light_have_finite_scalars(image):
     assert scalars_of(image).isfinite().all()
+
+
+def test_the_profile_of_a_large_image_is_computed_block_by_block(monkeypatch):
+    images = torch.rand(2, 1, 33, 33, generator=torch.Generator().manual_seed(0))
+    at_once = scalars_of(images)
+    monkeypatch.setattr(scalars, "_ENTRIES", 1000)
+    assert torch.allclose(scalars_of(images), at_once, rtol=1e-12)

@@ -16,6 +16,7 @@ def zoo_models():
             ("kills_itself", {}),
             ("out_of_memory", {}),
             ("hungry", {"limit": 1000}),
+            ("folded", {}),
             ("normed", {}),
             ("leaves", {"by": "SystemExit", "after": 0}),
         )
@@ -124,6 +125,26 @@ def hungry(*, in_chans, num_classes, image_size, limit):
             return self.linear(images.flatten(1))
 
     return Hungry()
+
+
+def folded(*, in_chans, num_classes, image_size):
+    from torch import nn
+
+    class Folded(nn.Linear):
+        """Has another tensor until it trains and in evaluation mode, as layers of e2cnn do."""
+
+        def __init__(self, *sizes):
+            super().__init__(*sizes)
+            self.register_buffer("folded", 2 * self.weight.detach())
+
+        def train(self, mode=True):
+            if mode:
+                self._buffers.pop("folded", None)
+            elif self.training:
+                self.register_buffer("folded", 2 * self.weight.detach())
+            return super().train(mode)
+
+    return nn.Sequential(nn.Flatten(), Folded(in_chans * image_size**2, num_classes))
 
 
 def normed(*, in_chans, num_classes, image_size):

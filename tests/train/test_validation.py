@@ -35,6 +35,30 @@ def test_a_loss_that_is_not_finite_is_named(kind, name):
         mean_loss(classifier, [(images, labels)], task, predictions, labels, when="Validation images after epoch 1")
 
 
+def test_the_loss_of_a_network_is_computed_in_parts_where_memory_runs_out():
+    class Small(nn.Sequential):
+        def loss(self, images, labels):
+            if len(images) > 3:
+                raise torch.OutOfMemoryError(f"no room for {len(images)} images")
+            return (images.flatten(1).sum(1) * labels).mean()
+
+    classifier = Classifier(Small(nn.Flatten(), nn.Linear(4, 2)), channels=1).eval()
+    images, labels = torch.randn(7, 1, 2, 2, generator=torch.Generator().manual_seed(0)), torch.arange(7)
+    found = mean_loss(classifier, [(images, labels)], example_task("classify"), images, labels, when="now")
+    assert found == pytest.approx(float((images.flatten(1).sum(1) * labels).mean()), rel=1e-5)
+
+
+def test_even_one_image_may_be_too_much_for_a_loss():
+    class Full(nn.Sequential):
+        def loss(self, images, labels):
+            raise torch.OutOfMemoryError("no room")
+
+    classifier = Classifier(Full(nn.Flatten(), nn.Linear(4, 2)), channels=1).eval()
+    images, labels = torch.zeros(5, 1, 2, 2), torch.arange(5)
+    with pytest.raises(torch.OutOfMemoryError, match="even one image is too much"):
+        mean_loss(classifier, [(images, labels)], example_task("classify"), images, labels, when="now")
+
+
 def test_predictions_report_how_many_images_are_done():
     images = np.zeros((5, 1, 2, 2), np.float32)
     split = Split(

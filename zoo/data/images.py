@@ -97,6 +97,7 @@ class Rows:
 
 
 ROWS_AT_A_TIME = 1024
+"""Rows of a chunk that is mapped from disk, and images that are read or copied together."""
 
 
 def chunks_of(images: NDArray[np.float32], index: NDArray[np.int64]) -> list[NDArray[np.float32] | Rows]:

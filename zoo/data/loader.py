@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.data.images import ROWS_AT_A_TIME
 from zoo.data.part import BatchPart
 from zoo.processor import memory_left
 
@@ -80,7 +81,9 @@ class Batches:
         if self.resident:
             self._images = torch.empty((len(self), *split.image_shape), device=device)
             for start, chunk in zip(self._starts, self._chunks, strict=False):
-                self._images[start : start + len(chunk)] = _tensor(np.asarray(chunk))
+                for row in range(0, len(chunk), ROWS_AT_A_TIME):  # a copy of all images would need their memory twice
+                    rows = _tensor(np.asarray(chunk[row : row + ROWS_AT_A_TIME]))
+                    self._images[start + row : start + row + len(rows)] = rows
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -113,7 +116,7 @@ class Batches:
         part: BatchPart | None = None,
         skip: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images and labels of an epoch in full batches; every epoch has the same images.
+        """Yield images and labels of an epoch in full batches; what would be left of a last one is left out.
 
         Args:
             number: Number of the epoch, from 1.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zoo.data.images import Rows
+from zoo.data.images import ROWS_AT_A_TIME, Rows
 from zoo.data.truth import OFFSET, PREFIX, joined, scenes_of, truth_arrays
 from zoo.errors import DataError
 from zoo.plurals import counted
@@ -91,6 +91,10 @@ class Split:
         which = np.searchsorted(starts, places, side="right") - 1
         return np.stack([self.chunks[p][i - starts[p]] for i, p in zip(places, which, strict=True)])
 
+    def first(self, count: int) -> NDArray[np.float32]:
+        """Return the first images [n, C, H, W], at most `count`."""
+        return self.images_at(np.arange(min(count, len(self))))
+
     def select(self, index: NDArray[np.int64]) -> Split:
         """Return some images of the split as a split of their own.
 
@@ -98,8 +102,9 @@ class Split:
             index: [n] places in the split, in rising order.
         """
         chunks, start = [], 0
-        for chunk in self.chunks:
-            own = index[(index >= start) & (index < start + len(chunk))] - start
+        ends = np.searchsorted(index, np.cumsum([len(chunk) for chunk in self.chunks]))
+        for chunk, begin, end in zip(self.chunks, [0, *ends], ends, strict=False):
+            own = index[begin:end] - start
             start += len(chunk)
             if len(own):
                 array, rows = (chunk.array, chunk.index[own]) if isinstance(chunk, Rows) else (chunk, own)
@@ -135,7 +140,9 @@ class Split:
         count = sum(chunk.shape[0] * chunk.shape[2] * chunk.shape[3] for chunk in self.chunks)
 
         def read() -> Iterator[NDArray[np.float32]]:
-            return map(np.asarray, self.chunks)  # one after the other, in memory
+            for chunk in self.chunks:  # a few at a time: sums in float64 need twice the memory of their images
+                for row in range(0, len(chunk), ROWS_AT_A_TIME):
+                    yield np.asarray(chunk[row : row + ROWS_AT_A_TIME])
 
         mean = sum(chunk.sum((0, 2, 3), dtype=np.float64) for chunk in read()) / count
         # Two passes: the difference of large sums would lose the small variance of a bright, flat image.

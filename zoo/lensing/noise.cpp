@@ -57,13 +57,19 @@ class Uniform {
     int place_ = WORDS / 2;
 };
 
+// Of a positive number. std::lgamma writes the sign to a global variable, which threads would share.
+double log_gamma(double number) {
+    int sign;
+    return lgamma_r(number, &sign);
+}
+
 double log_factorial(int64_t k) {
     static const std::vector<double> table = [] {
         std::vector<double> values(FACTORIALS);
-        for (int64_t i = 0; i < FACTORIALS; ++i) values[i] = std::lgamma(static_cast<double>(i) + 1);
+        for (int64_t i = 0; i < FACTORIALS; ++i) values[i] = log_gamma(static_cast<double>(i) + 1);
         return values;
     }();
-    return k < FACTORIALS ? table[k] : std::lgamma(static_cast<double>(k) + 1);
+    return k < FACTORIALS ? table[k] : log_gamma(static_cast<double>(k) + 1);
 }
 
 int64_t product_of_uniforms(double mean, Uniform& uniform) {

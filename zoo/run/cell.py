@@ -163,7 +163,7 @@ def _run(
     prepared = prepare(host, cell, run_dir, device=device, images=images, team=team)
     classifier, val_split = prepared.classifier, prepared.val_split
     write_examples(run_dir / store.EXAMPLES, prepared.train_split)
-    few_images = torch.from_numpy(np.array(val_split.chunks[0][:64])).to(prepared.device)
+    few_images = torch.from_numpy(val_split.first(64)).to(prepared.device)
     group, declared = declared_symmetry(prepared.spec, classifier.network)
     # Of a copy: the network that trains keeps nothing of a forward pass without gradients.
     # A network that fits itself has no initial weights.

@@ -25,6 +25,8 @@ ORDERS = range(1, 9)
 BANDS = 8
 SECTORS = 16
 _TINY = 1e-300
+_ENTRIES = 2**24
+"""Entries of a matrix of pixels and rings; that of an image of 256 x 256 pixels has half as many."""
 
 
 class Light:
@@ -158,10 +160,17 @@ def _radial(image: Light) -> dict[str, Tensor]:
         f"radius {share}": distances[(within < share / 100).sum(1).clamp_max(len(distances) - 1)]
         for share in (20, 50, 80)
     }
-    ring_of = image.r.round().long().flatten()
-    # Out to the image's edge. Sums over groups of pixels are matrix products, which are fast.
-    pixels = one_hot(ring_of).double()[:, : int(image.half) + 1]
-    profile = image.light.flatten(1) @ pixels / pixels.sum(0).clamp_min(1)
+    ring_of, light = image.r.round().long().flatten(), image.light.flatten(1)
+    rings = torch.arange(int(image.half) + 1, device=light.device)  # out to the image's edge
+    sums, counts = light.new_zeros(len(light), len(rings)), light.new_zeros(len(rings))
+    # Sums over groups of pixels are matrix products, which are fast; block by block, since the matrix of all pixels of
+    # a large image would need the memory of thousands of such images.
+    at_a_time = max(1, _ENTRIES // len(rings))
+    for start in range(0, len(ring_of), at_a_time):
+        of_ring = (ring_of[start : start + at_a_time, None] == rings).double()
+        sums += light[:, start : start + at_a_time] @ of_ring
+        counts += of_ring.sum(0)
+    profile = sums / counts.clamp_min(1)
     amplitude, ring = profile.max(1)
     xx, yy, xy = image.quadrupole
     return held | {

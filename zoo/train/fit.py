@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 
@@ -221,7 +220,7 @@ def prepare(
             outputs=task.outputs, store=run_dir.parents[2],
         )  # fmt: skip
     classifier.to(device)
-    two_images = torch.from_numpy(np.array(train_split.chunks[0][:2])).to(device)
+    two_images = torch.from_numpy(train_split.first(2)).to(device)
     trial = try_classifier(
         host, classifier, two_images, model=cell.model, hparams=cell.hparams, classes=task.outputs,
         precision=cell.precision,

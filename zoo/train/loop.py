@@ -70,6 +70,7 @@ class _EpochInHand:
         transform: Generator of the augmentation.
         batches: Images and labels of the steps that are left.
         recent: Logits of the steps since the last check.
+        train_seconds: Time of all its steps; None until they are done.
     """
 
     number: int
@@ -79,6 +80,7 @@ class _EpochInHand:
     transform: torch.Generator
     batches: Iterator[tuple[Tensor, Tensor]]
     recent: list[Tensor] = field(default_factory=list)
+    train_seconds: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -275,15 +277,17 @@ class Training:
 
     def _validated(self, epoch: _EpochInHand) -> Epoch | None:
         """Return the entry of the history, in the first process."""
-        train_seconds = epoch.seconds
+        train_seconds = epoch.train_seconds = epoch.seconds
         train_loss = float(self._mean(epoch.loss_sum)) / self.steps
         if not self.fabric.is_global_zero:
             return None
         assert self.val_data is not None
         when, network = f"Validation images after epoch {epoch.number}", self.average.module
-        logits, labels = predict(network, self.val_data, when=when)
-        found = validate(network, self.val_data, self.task, logits, labels, when=when)
-        network.train()  # its tensors are those of the classifier again
+        try:
+            logits, labels = predict(network, self.val_data, when=when)
+            found = validate(network, self.val_data, self.task, logits, labels, when=when)
+        finally:
+            network.train()  # its tensors are those of the classifier again, also in a checkpoint of an interruption
         return Epoch(
             epoch=epoch.number,
             train_loss=train_loss,
@@ -313,7 +317,7 @@ class Training:
 
     def _keep(self, epoch: _EpochInHand) -> None:
         """Write a checkpoint within an epoch."""
-        epoch.position.seconds = epoch.seconds
+        epoch.position.seconds = epoch.seconds if epoch.train_seconds is None else epoch.train_seconds
         self.state.position = epoch.position
         with stop_deferred():  # a second signal
             self._write({"loss_sum": epoch.loss_sum, **random_states(self.train_data.device, epoch.transform)})

@@ -21,7 +21,7 @@ from zoo.isolation import plugin_code
 from zoo.models.load import differences
 from zoo.models.own_fit import FitsItself, ImagesToFit, SplitsToFit
 from zoo.results.schema import Epoch
-from zoo.train.validation import mean_loss, predict, validate
+from zoo.train.validation import forward, mean_loss, predict, validate
 
 if TYPE_CHECKING:
     from zoo.results.cell import Cell
@@ -85,9 +85,9 @@ def fit_prepared(prepared: Prepared, cell: Cell, val_data: Batches) -> OwnFit:
     found = validate(classifier, val_data, prepared.task, logits, labels, when=when)
     images, truth = next(splits.train.batches(LOSS_IMAGES))
     with torch.inference_mode(), in_float32():
-        answers = classifier(images).float()
+        answers = forward(classifier, images)
     train_loss = mean_loss(
-        classifier, [(images, truth)], prepared.task, answers, truth, when="Training images after the fit"
+        classifier, [(images, truth)], prepared.task, answers, truth.cpu(), when="Training images after the fit"
     )
     entry = Epoch(
         epoch=1,

@@ -48,7 +48,7 @@ def predict(
     module.eval()
     logits, labels, done = [], [], 0
     for images, batch_labels in data.batches(batch_size):
-        logits.append(_forward(module, images))
+        logits.append(forward(module, images))
         labels.append(batch_labels.cpu())
         done += len(images)
         if progress is not None:
@@ -60,14 +60,25 @@ def predict(
     return all_logits, torch.cat(labels)
 
 
-def _forward(module: nn.Module, images: Tensor) -> Tensor:
+def forward(module: nn.Module, images: Tensor) -> Tensor:
     """Return predictions on the CPU; in halves where memory runs out."""
     with contextlib.suppress(torch.OutOfMemoryError):
         logits: Tensor = module(images).float().cpu()
         return logits
+    return torch.cat([forward(module, half) for half in _halves(images)])
+
+
+def _loss_sum(classifier: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Return the sum of a network's own losses; in halves where memory runs out."""
+    with contextlib.suppress(torch.OutOfMemoryError):
+        return float(classifier(images, labels)) * len(images)
+    return sum(map(_loss_sum, (classifier, classifier), _halves(images), _halves(labels)))
+
+
+def _halves(images: Tensor) -> tuple[Tensor, ...]:
     if len(images) == 1:
         raise torch.OutOfMemoryError("even one image is too much for a forward pass")
-    return torch.cat([_forward(module, half) for half in images.tensor_split(2)])
+    return images.tensor_split(2)
 
 
 def validate(
@@ -117,7 +128,7 @@ def mean_loss(
     with torch.random.fork_rng(devices=[classifier.mean.device] if classifier.mean.is_cuda else []):
         torch.manual_seed(LOSS_SEED)
         for images, batch_labels in batches:
-            total += float(classifier(images, batch_labels)) * len(images)
+            total += _loss_sum(classifier, images, batch_labels)
             count += len(images)
     return _finite(total / count, when=when)
 
