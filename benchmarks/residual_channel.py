@@ -23,7 +23,7 @@ from zoo.plurals import counted
 from zoo.results.schema import Finished
 
 RESULT = Path(__file__).parent / "results" / "residual_channel.md"
-ARMS = ("image,residual_centred:14", "image:20")
+ARMS = ("image,residual_centred:7", "image:10")
 
 
 def main() -> None:
