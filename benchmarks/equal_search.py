@@ -6,8 +6,7 @@
 
 Each network has a study of `zoo tune`, whose first trial has the network's defaults. The settings of its best trial by
 validation AUC, and the defaults, are trained with each of --seeds and training images of its own, and scored on the
-test images. Trainings that benchmarks/results/headline.jsonl holds are not repeated; where they have the settings of a
-best trial, --write states the search in their lines of that file, and docs/results.md is written again after it.
+test images. Trainings that benchmarks/results/headline.jsonl holds are not repeated.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
-from headline_runs import installed, read_run
+from headline_runs import installed
 from page_parts import wrapped
+from recorded_trainings import areas, found, read_lines, run_zoo, summary
 
 from zoo import registry
 from zoo.cli.options import read_seeds
@@ -31,22 +30,21 @@ from zoo.plan.bench import plan_bench
 from zoo.plan.request import Request
 from zoo.plurals import counted
 from zoo.results.cell import Cell
-from zoo.results.schema import Finished
-from zoo.results.store import done
 from zoo.specs import ModelSpec
 
 HERE = Path(__file__).resolve().parent
-RUNS = HERE / "results" / "headline.jsonl"
 RECORD = HERE / "results" / "equal_search.jsonl"
 PAGE = HERE / "results" / "equal_search.md"
 SEARCHED = "lr,weight_decay"
+ABOVE = 1.1
 INTRODUCTION = """\
 Written by `uv run python benchmarks/equal_search.py --store DIR --write`. Learning rate and weight decay were
 searched on {data} at budget {budget}, with {trials} trials for each network, by the validation AUC of one training a
 trial. The first trial has the defaults; a later one was stopped where its best epoch was below the median of the trials
 before it. The best settings and the defaults were then trained with training images of their own for each seed, and
-scored on the test images of the benchmark. A search of this size shows whether the order of the networks rests on the
-defaults of one of them; it does not find the best settings of any."""
+scored on the test images of the benchmark. A search of this size does not find the best settings of a network, nor does
+it show that none are better than its defaults: {drawn}; {stopped} of these {later} trials were stopped. Each network
+with a lower and a higher learning rate than its default, trained to the end: [learning_rates.md](learning_rates.md)."""
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -71,15 +69,13 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def write(models: Sequence[str], options: argparse.Namespace) -> None:
-    """Write the record of the studies and the page, and state the searches in the recorded runs.
+    """Write the record of the studies and the page.
 
     Trainings that neither the store nor the record of the headline experiment holds are left out.
     """
     studies = []
     for model in models:
-        best = trainings(model, options, best=True)
-        state_search(best)
-        cells = {"defaults": trainings(model, options, best=False), "best": best}
+        cells = {name: trainings(model, options, best=name == "best") for name in ("defaults", "best")}
         runs = {name: list(map(summary, found(own, options.store))) for name, own in cells.items()}
         studies.append({**show(model, options), "runs": runs})
     text = page(studies)
@@ -88,28 +84,6 @@ def write(models: Sequence[str], options: argparse.Namespace) -> None:
     with written_whole(PAGE) as temporary:
         temporary.write_text(text, encoding="utf-8")
     print(text)
-
-
-def found(cells: Sequence[Cell], store: Path) -> Iterator[Finished]:
-    """Yield the results of those cells that the store or the record of the headline experiment holds."""
-    recorded = read_runs()
-    for cell in cells:
-        if result := done(store, cell):
-            yield result
-        elif cell.run_id in recorded:
-            yield read_run(recorded[cell.run_id]).result
-
-
-def summary(result: Finished) -> dict[str, Any]:
-    """Return what the page states of a training."""
-    return {
-        "run_id": result.run_id,
-        "seed": result.cell.seed,
-        "learning_rate": result.cell.training["lr"],
-        "auc": result.test.auc["macro"],
-        "fresh_auc": result.fresh.scores.headline.value if result.fresh else None,
-        "not_begun": result.not_begun,
-    }
 
 
 def study_of(model: str, options: argparse.Namespace) -> str:
@@ -128,23 +102,12 @@ def search(model: str, options: argparse.Namespace) -> None:
 
 def train(model: str, options: argparse.Namespace) -> None:
     """Run the trainings of the defaults and of the best settings that neither the store nor the record holds."""
-    recorded = read_runs()
+    recorded = read_lines()
     common = ["--data-seeds", "--seeds", options.seeds, "--no-baselines", "--store", str(options.store)]
     defaults = ["--model", model, "--data", options.data, "--budget", options.budget]
     for best, words in ((False, defaults), (True, ["--from-study", study_of(model, options)])):
         if any(cell.run_id not in recorded for cell in trainings(model, options, best=best)):
             run_zoo("bench", *words, *common)
-
-
-def run_zoo(*words: str) -> None:
-    """Run a command of zoo.
-
-    Raises:
-        SystemExit: It failed, and has said why.
-    """
-    print("$ zoo", *words, flush=True)
-    if code := subprocess.run([sys.executable, "-m", "zoo", *words], check=False).returncode:
-        sys.exit(code)
 
 
 def trainings(model: str, options: argparse.Namespace, *, best: bool) -> Sequence[Cell]:
@@ -155,22 +118,6 @@ def trainings(model: str, options: argparse.Namespace, *, best: bool) -> Sequenc
         request = Request(models=[], data=[], **common)
         return plan_bench(installed(), request, study=study_of(model, options), given=common).cells
     return plan_bench(installed(), Request(models=[model], data=[options.data], budget=options.budget, **common)).cells
-
-
-def read_runs() -> dict[str, dict[str, Any]]:
-    """Return the lines of benchmarks/results/headline.jsonl by run id."""
-    return {line["run_id"]: line for line in map(json.loads, RUNS.read_text(encoding="utf-8").splitlines())}
-
-
-def state_search(best: Sequence[Cell]) -> None:
-    """State the search in the recorded runs that have its best settings."""
-    searches = {cell.run_id: cell.to_json()["search"] for cell in best}
-    lines = list(map(json.loads, RUNS.read_text(encoding="utf-8").splitlines()))  # an id may stand in two parts
-    for line in lines:
-        if line["run_id"] in searches:
-            line["cell"]["search"] = searches[line["run_id"]]
-    with written_whole(RUNS) as temporary:
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
 def show(model: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -214,7 +161,7 @@ def page(studies: Sequence[Mapping[str, Any]]) -> str:
                 if run["not_begun"]
             ]
         every += [f"| {model} | {one['trial']} | {row(one)} | {epochs_of(one)} |" for one in all_trials]
-    introduction = INTRODUCTION.format(data=data.rpartition("/")[2], budget=budget, trials=trials)
+    introduction = INTRODUCTION.format(data=data.rpartition("/")[2], budget=budget, trials=trials, **limits(studies))
     parts = [
         "# The same search for several networks",
         wrapped(introduction.replace("\n", " ")),
@@ -226,19 +173,26 @@ def page(studies: Sequence[Mapping[str, Any]]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def limits(studies: Sequence[Mapping[str, Any]]) -> dict[str, str | int]:
+    """Return how many trials after the first lay clearly above the default learning rate, and how many were stopped."""
+    above, stopped, later = [], 0, 0
+    for study in studies:
+        default, *others = study["trials"]
+        higher = sum(one["values"]["lr"] > ABOVE * default["values"]["lr"] for one in others)
+        above.append(f"{higher} of {study['model']}")
+        stopped += sum(one["state"] == "stopped" for one in others)
+        later += len(others)
+    drawn = (
+        f"of {len(others)} learning rates drawn for each network, those more than {100 * (ABOVE - 1):.0f} % above the "
+        f"default were {', '.join(above)}"
+    )
+    return {"drawn": drawn, "stopped": stopped, "later": later}
+
+
 def row(trial: Mapping[str, Any]) -> str:
     """Return the settings and the validation AUC of a trial as cells of a table."""
     values, auc = trial["values"], trial["val_auc"] or max(trial["val_auc_by_epoch"].values(), default=None)
     return f"{values['lr']:.3g} | {values['weight_decay']:.3g} | {'-' if auc is None else f'{auc:.4f}'}"
-
-
-def areas(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Return the seeds, the macro test AUC of each with their mean, and that on fresh images as cells of a table."""
-    seeds, values = ", ".join(str(run["seed"]) for run in runs), [run["auc"] for run in runs]
-    fresh = [run["fresh_auc"] for run in runs]
-    told = f"; mean {mean(values):.4f}" if len(values) > 1 else ""
-    shown = ", ".join("-" if value is None else f"{value:.4f}" for value in fresh)
-    return f"{seeds} | {', '.join(f'{value:.4f}' for value in values)}{told} | {shown}"
 
 
 def epochs_of(trial: Mapping[str, Any]) -> str:

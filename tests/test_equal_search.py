@@ -67,17 +67,15 @@ def test_where_the_defaults_are_best_one_line_says_so(equal_search):
     assert "not begun" not in text
 
 
-def test_the_search_is_stated_in_the_recorded_runs(equal_search, tmp_path, monkeypatch):
-    class Planned:
-        run_id = "good"
-
-        def to_json(self):
-            return {"search": {"study": "s", "trials": 3}}
-
-    monkeypatch.setattr(equal_search, "RUNS", tmp_path / "runs.jsonl")
-    lines = [{"run_id": name, "cell": {"model": "gconv/p4m"}} for name in ("good", "flat")]
-    equal_search.RUNS.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    equal_search.state_search([Planned()])
-    stated = equal_search.read_runs()
-    assert stated["good"]["cell"] == {"model": "gconv/p4m", "search": {"study": "s", "trials": 3}}
-    assert stated["flat"] == lines[1]
+def test_the_page_says_what_the_search_did_not_try(equal_search):
+    trials = [
+        trial(0, lr=5e-3, auc=0.91),
+        trial(1, lr=2e-2, auc=0.92),
+        trial(2, lr=5.2e-3, auc=0.8, state="stopped", epochs=1),  # hardly above the default
+        trial(3, lr=1e-5, auc=0.5, state="stopped", epochs=1),
+    ]
+    other = study("gconv/z2", [trial(n, lr=lr, auc=0.7) for n, lr in enumerate((5e-3, 1e-3, 2e-3, 4e-3))],
+                  defaults=[GOOD], best=[GOOD])  # fmt: skip
+    text = " ".join(equal_search.page([study("gconv/p4m", trials, defaults=[GOOD], best=[GOOD]), other]).split())
+    assert "of 3 learning rates drawn for each network, those more than 10 % above" in text
+    assert "were 1 of gconv/p4m, 0 of gconv/z2; 2 of these 6 trials were stopped" in text

@@ -80,7 +80,8 @@ def resolve_precision(precision: str, device: str, *, bf16_devices: Collection[s
     """Return the precision of a training.
 
     Args:
-        precision: "auto", or a precision. "auto" is bf16 on CUDA and on this machine's processor where bf16 is fast.
+        precision: "auto", or a precision. "auto" is bf16 on CUDA and on this machine's processor where bf16 is fast;
+            "tf32" is "fp32" on other devices than CUDA.
         device: "cpu", "cuda" or "mps".
         bf16_devices: Devices on which "auto" may be bf16 (`ModelSpec.bf16_devices`).
 
@@ -94,7 +95,7 @@ def resolve_precision(precision: str, device: str, *, bf16_devices: Collection[s
         raise UsageError(
             f"precision '{precision}' is not one of auto, {', '.join(PRECISIONS)}.{nearest(precision, PRECISIONS)}"
         )
-    return precision
+    return "fp32" if precision == "tf32" and device != "cuda" else precision
 
 
 def note_on_precision(device: str, precisions: Collection[str], *, own_fits: Collection[str] = ()) -> str:

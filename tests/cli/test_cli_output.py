@@ -81,6 +81,16 @@ def test_dry_run_prints_the_plan_and_writes_nothing(zoo, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_plan_states_the_settings_that_are_not_the_usual_ones(zoo, tmp_path):
+    words = ["bench", "--model", "p4m,z2", "--data", "modelB", "--budget", "smoke", "--no-baselines", "--dry-run"]
+    words += ["--store", str(tmp_path)]
+    assert "gconv/p4m with" not in zoo(*words)[1]
+    given = ("new_noise=true", "p4m.lr=0.003", "p4m.widths=[6,6,6,6,6,6]")
+    told = zoo(*words, *(word for text in given for word in ("--set", text)))[1]
+    assert "  gconv/p4m with widths=[6, 6, 6, 6, 6, 6], lr=0.003, new_noise=True\n" in told
+    assert "  gconv/z2 with new_noise=True\n" in told
+
+
 def test_a_long_plan_names_the_command_that_lists_its_cells(zoo):
     _, err = zoo(*bench("--dry-run", "--seeds", "0-24"))
     assert "each cell with its run id: --dry-run --json" in err

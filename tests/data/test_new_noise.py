@@ -95,6 +95,8 @@ def test_run_ids_without_it_still_hold(host):
         ({"data.channels": "image,residual"}, "computed again in every epoch"),
         ({"new_noise": "often"}, "must be true or false"),
         ({"data.scaling": "minmax"}, "scaled by their own noise"),
+        ({"train.scaling": "minmax"}, "scaled by their own noise"),
+        ({"train.phases": "scaling=minmax*1, *1"}, "scaled by their own noise"),
     ],
 )
 def test_it_needs_simulated_images(host, settings, message):

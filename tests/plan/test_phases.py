@@ -130,8 +130,8 @@ def test_a_prior_holds_commas(plan):
             settings={"train.phases": "mass_scale=U(1, 4)*3, mass_scale=1*6"},
         ),
     )  # fmt: skip
-    assert [dict(phase.params) for phase in cell.phases] == [{"mass_scale": "U(1, 4)"}, {"mass_scale": 1.0}]
-    assert describe_phases(cell.phases) == "mass_scale U(1, 4) for 3 epochs, then 1 for 6"
+    assert [dict(phase.params) for phase in cell.phases] == [{"mass_scale": "U(1,4)"}, {"mass_scale": 1.0}]
+    assert describe_phases(cell.phases) == "mass_scale U(1,4) for 3 epochs, then 1 for 6"
 
 
 def test_a_stated_mass_of_the_training_overrides_the_budget_as_one_of_the_data_does():

@@ -27,7 +27,7 @@ VARIANTS = [
     {"seeds": [1]},
     {"budget": "laptop"},
     {"rule": "last"},
-    {"precision": "tf32"},
+    {"precision": "bf16"},
     {"settings": {"width": 5}},
     {"settings": {"dropout": 0.1}},
     {"settings": {"lr": 0.002}},
@@ -100,6 +100,23 @@ def test_nothing_else_changes_the_run_id(make, monkeypatch):
         monkeypatch.setattr(plan, "planned_device", lambda _, device=device: device)
         same.append(make(device=device, precision="fp32"))
     assert [one(cells).run_id for cells in same] == [before] * len(same)
+
+
+def test_the_spelling_of_a_prior_does_not_change_the_run_id(make):
+    def run_id(**settings):
+        return one(make("gconv/p4m", "deeplense/modelB", settings=settings)).run_id
+
+    usual = run_id()
+    for text in ("U(10,30)", "u( 10.0, 3e1 )", "10:30"):  # that of the data set is "U(10, 30)"
+        assert run_id(**{"data.snr": text}) == usual
+        assert run_id(**{"train.snr": text}) == usual  # a phase that changes nothing
+    assert run_id(**{"data.mass_scale": "1.0"}) == usual
+    other = run_id(**{"data.snr": "U(10,31)"})
+    assert other != usual
+    assert run_id(**{"data.snr": "U(10, 31.0)"}) == other
+    assert run_id(**{"train.mass_scale": "U(1,4)"}) == run_id(**{"train.mass_scale": "U(1.0, 4.0)"})
+    precise = run_id(**{"data.snr": "U(10,30.0000001)"})  # no digit is lost
+    assert precise not in (usual, other)
 
 
 def test_images_rendered_elsewhere_are_other_images(make, monkeypatch):

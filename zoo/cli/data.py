@@ -175,6 +175,8 @@ def show(
     if os.path.isdir(path):  # Path.is_dir raises where a name is too long
         if pairs:
             raise UsageError("--set applies to a data set, not to a folder of existing images.")
+        if simulator:
+            raise UsageError("--simulator applies to a data set, not to a folder of existing images.")
         recipe, classes, arrays = _of_folder(host, path, split)
         stem = path.resolve().name
     else:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
+from zoo.budgets import find_budget
 from zoo.cli.context import console
 from zoo.data.about import budget_note
 from zoo.data.channels import describe_channels
 from zoo.data.phases import describe_phases
 from zoo.plurals import counted
 from zoo.registry import datasets_by_id
-from zoo.specs import DatasetSpec
+from zoo.specs import DatasetSpec, ModelSpec
 
 if TYPE_CHECKING:
     from zoo.data.recipe import Recipe
@@ -54,6 +56,13 @@ def print_plan(
     lines = (f"  {cell.data} with {', '.join(_changed_params(host, cell.recipe))}" for cell in cells)
     for line in dict.fromkeys(line for line in lines if not line.endswith(" with ")):
         out.print(line)
+    changed: dict[str, list[str]] = {}
+    for cell in cells:
+        own = _changed_settings(host, cell)
+        changed[cell.model] = [words for words in changed.get(cell.model, own) if words in own]  # of all its cells
+    for model, told in changed.items():
+        if told:
+            out.print(f"  {model} with {', '.join(told)}")
     for words in dict.fromkeys(cell.trained_on for cell in cells if cell.phases):
         out.print(f"  trained on {words}; validation and test images stay the same")
     if len(cells) > _MOST_CELLS:
@@ -117,6 +126,18 @@ def _stream_note(cells: list[Cell]) -> str:
     if first.budget == "paper" and not first.fits_itself and all(cell.recipe.simulator is not None for cell in cells):
         return "with --stream, no training image is shown twice and none is kept on disk"
     return ""
+
+
+def _changed_settings(host: Host, cell: Cell) -> list[str]:
+    """Return "name=value" of the settings of a network and its training that are not those of its spec and budget."""
+    from zoo.plan.settings import TrainingSettings
+
+    spec = registry.find(host, ModelSpec, cell.model)
+    defaults = {one.name: one.default for one in fields(TrainingSettings)}
+    usual = {**defaults, **spec.training, **find_budget(cell.budget).training}
+    trained = [f"{name}={value}" for name, value in cell.training.items() if value != usual.get(name)]
+    built = [f"{name}={value}" for name, value in cell.hparams.items() if value != spec.defaults.get(name)]
+    return [*built, *trained]
 
 
 def _changed_params(host: Host, recipe: Recipe) -> list[str]:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.budgets import BUDGETS
 from zoo.data.content import PREFIX
+from zoo.errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from zoo.lensing.priors import Prior
     from zoo.specs import DatasetSpec
 
 UNDECLARED = 4
@@ -94,11 +96,34 @@ def defaults_at(dataset: DatasetSpec, version: int) -> dict[str, Any]:
 
 
 def typed_params(dataset: DatasetSpec, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters with 1.0 for a 1 where the default has a fraction: both must give the same hash of a recipe."""
-    return {
-        name: float(value) if type(value) is int and type(dataset.params.get(name)) is float else value
-        for name, value in params.items()
-    }
+    """Return parameters in one spelling, since equal values must give the same hash of a recipe.
+
+    This is 1.0 for a 1 where the default has a fraction, the default for a prior that equals it, and "U(1,4)" for
+    "u( 1.0, 4 )".
+    """
+    return {name: _spelled(value, dataset.params.get(name)) for name, value in params.items()}
+
+
+def _spelled(value: Any, usual: Any) -> Any:
+    if type(value) is int and type(usual) is float:
+        return float(value)
+    if not isinstance(value, str) or value == usual:
+        return value
+    prior, other = _prior_of(value), _prior_of(usual)
+    if prior is None or (other is None and usual is not None):  # a text such as a name or a path
+        return value
+    if prior == other:
+        return usual
+    return str(prior) if "(" in value else value
+
+
+def _prior_of(value: Any) -> Prior | None:
+    from zoo.lensing.priors import parse_prior
+
+    try:
+        return None if value is None or isinstance(value, bool) else parse_prior(value, name="")
+    except UsageError:
+        return None
 
 
 def recorded_params(dataset: DatasetSpec, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -194,8 +194,9 @@ def open_folder(folder: Path, recipe: Recipe, split: str, images: int) -> list[S
             shards.append(read_shard(path, identity=shard_identity(recipe, split, number)))
         except FileNotFoundError as error:
             there = counted(number * SHARD_SIZE, f"{split} image")
+            what = f"has no more than {there} in a row; needed: {images:,}" if number else f"has no {split} images"
             raise DataError(
-                f"{folder} has no more than {there} in a row; needed: {images:,}.",
+                f"{folder} {what}.",
                 hint="Make the others, with --set for what differs in recipe.json: "
                 f"zoo simulate {recipe.dataset} -n {images} --split {split} --out {folder}",
             ) from error

@@ -55,13 +55,16 @@ def read_recipe(folder: Path) -> Recipe:
     """
     try:
         content = read_json(folder / RECIPE)
+        if not isinstance(content, dict):
+            raise TypeError("it is not an object")
         recipe = Recipe(**content)
         if not isinstance(recipe.params, dict):
             raise TypeError("its params are not an object")
         return recipe
     except (OSError, ValueError, TypeError) as error:
         raise DataError(
-            f"{folder} is not a folder of simulated images: cannot read {folder / RECIPE}: {error}.",
+            f"{folder} is not a folder of simulated images: cannot read {folder / RECIPE}: "
+            f"{getattr(error, 'strerror', None) or error}.",
             hint="Make a folder with: zoo simulate modelB -n 1000 --out DIR",
         ) from error
 

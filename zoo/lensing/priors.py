@@ -32,6 +32,10 @@ class Prior:
     form: str
     arguments: tuple[float, ...]
 
+    def __str__(self) -> str:
+        """Return the text of the prior, such as "U(0,0.5)"."""
+        return f"{self.form}({','.join(map(_shortest, self.arguments))})"
+
     def draw(self, draws: Draws, name: str, *, slots: int = 1) -> NDArray[np.float64]:
         """Return [n, slots] independent values of the quantity `name`."""
         first, last = self.arguments[0], self.arguments[-1]
@@ -54,6 +58,11 @@ def _poisson_cumulative(mean: float) -> NDArray[np.float64]:
     k = np.arange(int(mean + 12 * math.sqrt(mean) + 30))
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(k[1:]))])
     return np.cumsum(np.exp(k * math.log(mean) - mean - log_factorial))
+
+
+def _shortest(number: float) -> str:
+    """Return the shortest text of a number that is read as the same number."""
+    return short if float(short := f"{number:g}") == number else repr(number)
 
 
 def parse_prior(value: object, *, name: str) -> Prior:

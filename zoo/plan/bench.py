@@ -16,7 +16,7 @@ from zoo.paths import user_path
 from zoo.plan.baselines import with_baselines
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request, is_place
-from zoo.plan.study import Best, overridden, read_best, request_of
+from zoo.plan.study import Best, changed_settings, of_the_data, read_best, request_of
 from zoo.plan.suite import plan_suite
 from zoo.plan.suite_file import Suite, changed, read_suite
 from zoo.results.cell import Cell
@@ -85,15 +85,17 @@ def plan_bench(
         best = read_best(user_path(request.store), study)
         if "models" in given:
             _require_its_model(host, best, request.models)
-        own = overridden(best, request)
+        searched = make_plan(host, request_of(best, of_the_data(request), given=given))
+        request = request_of(best, request, given=given)
+        cells = make_plan(host, request, note=note)
+        own = changed_settings(cells, searched)
         if own:
             note(
                 f"the search of {study} is not recorded with these runs, since {', '.join(own)} "
                 f"{'differs' if len(own) == 1 else 'differ'} from what it found"
             )
-        request = request_of(best, request, given=given)
         search = None if own else best.search
-        cells = [replace(cell, search=search) for cell in make_plan(host, request, note=note)]
+        cells = [replace(cell, search=search) for cell in cells]
         return Plan(cells=with_baselines(host, request, cells, note=note), best=best)
     return Plan(cells=with_baselines(host, request, make_plan(host, request, note=note), note=note))
 

@@ -73,6 +73,10 @@ def by_model(
             if training and model.fits_itself and name not in model.defaults:
                 raise UsageError(f"--set {key}: {model.id} fits itself, so no training setting applies to it.")
             if not training and name not in model.defaults:
+                if name == "stream" and not hparam:
+                    raise UsageError(
+                        f"--set {key}: a stream is for all models of a plan.", hint="Write: --set stream=true"
+                    )
                 known = [*model.defaults, *SETTING_NAMES]
                 raise UsageError(f"--set {key}: {model.id} has no setting '{name}'.{nearest(name, known)}")
             own[model.id][name if training and not model.fits_itself else f"model.{name}"] = value

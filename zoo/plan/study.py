@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -17,8 +17,9 @@ import msgspec
 
 from zoo.errors import DataError, UsageError, nearest
 from zoo.paths import read_json
+from zoo.plan.overrides import SIZE_SETTINGS
 from zoo.plan.request import Request, is_place
-from zoo.results.cell import Search
+from zoo.results.cell import Cell, Search
 from zoo.results.store import write_json
 from zoo.schema import Record, read_record
 
@@ -168,12 +169,27 @@ def request_of(best: Best, request: Request, *, given: Collection[str]) -> Reque
     return replace(request, **values, settings={**settings, **request.settings})
 
 
-def overridden(best: Best, request: Request) -> list[str]:
-    """Return the settings of the best trial that a request gives other values."""
-    found = {_bare(name): value for name, value in best.request.settings.items()}
-    return sorted(
-        name for name, value in request.settings.items() if _bare(name) in found and found[_bare(name)] != value
-    )
+def of_the_data(request: Request) -> Request:
+    """Return a request without its settings of networks and trainings: those of its images are left."""
+    kept = {
+        name: value for name, value in request.settings.items() if name.startswith("data.") or name in SIZE_SETTINGS
+    }
+    return replace(request, settings=kept)
+
+
+def changed_settings(cells: Sequence[Cell], found: Sequence[Cell]) -> list[str]:
+    """Return the names of the settings of networks and trainings that cells do not have as the search found them.
+
+    Args:
+        cells: Planned cells.
+        found: The same cells with the settings of the search.
+    """
+    names: set[str] = set()
+    for cell, other in zip(cells, found, strict=True):
+        for own, its in ((cell.hparams, other.hparams), (cell.training, other.training)):
+            names |= {name for name in {**own, **its} if own.get(name) != its.get(name)}
+        names |= {"train.phases"} if cell.phases != other.phases else set()
+    return sorted(names)
 
 
 def _bare(name: str) -> str:

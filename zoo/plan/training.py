@@ -12,7 +12,7 @@ from zoo.paths import user_path
 from zoo.phase_text import read_phases
 from zoo.plan.overrides import PHASES
 from zoo.plan.parts import check_auxiliary, resolve_parts
-from zoo.plan.phases import budget_phases_of, make_phases, phases_epochs
+from zoo.plan.phases import budget_phases_of, check_scaling, make_phases, phases_epochs
 from zoo.plan.request import Request
 from zoo.plan.settings import LATER, SETTING_NAMES, TrainingSettings
 from zoo.plan.shared import OnData, Shared
@@ -150,11 +150,8 @@ def _check_new_noise(shared: Shared, data: OnData) -> None:
     if not data.dataset.simulated or folder is not None:
         what = data.dataset.id if folder is None else f"--images {folder}"
         raise UsageError(f"new_noise=true: the images of {what} contain noise already.", hint="Leave out new_noise.")
-    if data.scenes is not None and (scaling := data.scenes.exposure.scaling) != "none":
-        raise UsageError(
-            f"new_noise=true: images with scaling {scaling} are scaled by their own noise, which cannot be drawn anew.",
-            hint="Leave out new_noise, or set data.scaling=none",
-        )
+    if data.scenes is not None:
+        check_scaling(data.scenes, setting="data.scaling")
     if channels:
         raise UsageError(
             f"new_noise=true: {', '.join(channels)} would have to be computed again in every epoch.",

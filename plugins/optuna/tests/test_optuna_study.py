@@ -109,7 +109,16 @@ def test_a_trial_is_the_training_of_a_benchmark_and_the_best_is_benchmarked_afre
     assert (other.data, other.hparams["widths"], other.training["lr"]) == ("toyzoo/two", [3], cell.training["lr"])
     # What it found was replaced, so the row does not state its trials; the same value, or other data, is no change.
     assert other.search is None
-    assert "the search of s is not recorded with these runs, since model.widths differs" in changed.stderr
+    assert "the search of s is not recorded with these runs, since widths differs" in changed.stderr
+    # Nor does it where a setting has another spelling, or is one that the study left at its default.
+    for words, names in (
+        (["--set", "eye.widths=[3]"], "widths differs"),
+        (["--set", "tunetoy/*.lr=0.003"], "lr differs"),
+        (["--set", "augment=rotate", "--set", "epochs=1"], "augment, epochs differ"),
+    ):
+        by_hand = CliRunner().invoke(cli, [*arguments, *words], obj=host)
+        assert f"the search of s is not recorded with these runs, since {names} from what" in by_hand.stderr, words
+        assert Cell.from_json(json.loads(by_hand.stdout)[0]).search is None
     same = ["--data", "toyzoo/two", "--set", f"lr={cell.training['lr']}"]
     same = CliRunner().invoke(cli, [*arguments, *same], obj=host)
     assert Cell.from_json(json.loads(same.stdout)[0]).search == Search(study="s", trials=3)
