@@ -2,7 +2,7 @@
 
     uv run python benchmarks/precision.py                      # all networks, minutes
     uv run python benchmarks/precision.py --model p4m --rounds 20
-    uv run python benchmarks/precision.py --write              # also writes benchmarks/results/precision.md
+    uv run python benchmarks/precision.py --write              # also writes its processor's part of precision.md
 
 A step is forward pass, loss, backward pass and AdamW on one batch, as in `zoo.train.loop`: in bf16 the forward pass is
 under autocast, convolutions of a few pixels are products, and AdamW is fused; weights, loss and optimiser are in
@@ -26,6 +26,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from page_parts import wrapped
 
 from zoo.plurals import counted
 
@@ -134,15 +136,21 @@ def main() -> None:
     if options.write:
         import torch
 
-        table = "\n".join(lines)
-        RESULT.write_text(
-            "# Precision of a training on the CPU\n\n"
-            f"Written by `uv run python benchmarks/precision.py {' '.join(sys.argv[1:])}`: {processor_name()}, "
+        written = (
+            f"Written by `uv run python benchmarks/precision.py {' '.join(sys.argv[1:])}`: "
             f"{counted(options.threads, 'thread')}, torch {torch.__version__}, batches of {options.batch} images of "
-            f"{options.image_size} x {options.image_size} pixels, {options.rounds} rounds. The "
-            "script's first lines define the figures.\n\n"
-            f"{table}\n"
+            f"{options.image_size} x {options.image_size} pixels, {options.rounds} rounds."
         )
+        section = "\n\n".join([wrapped(written), "\n".join(lines)]) + "\n"
+        RESULT.write_text(with_section(RESULT.read_text(encoding="utf-8"), processor_name(), section), encoding="utf-8")
+
+
+def with_section(page: str, processor: str, section: str) -> str:
+    """Return the page with the section of a processor replaced, or added at the end."""
+    head, *others = page.split("\n## ")
+    sections = {title: body for title, _, body in (other.partition("\n\n") for other in others)}
+    sections[processor] = section
+    return "\n".join([head, *(f"## {title}\n\n{body}" for title, body in sections.items())])
 
 
 if __name__ == "__main__":
