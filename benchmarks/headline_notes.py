@@ -15,6 +15,7 @@ from zoo.report.notes import missing_twins, search_note
 from zoo.report.tables import result_notes
 from zoo.results.baselines import is_baseline
 from zoo.results.comparison import names_of_rows, spread_note
+from zoo.specs import ModelSpec
 
 SCALARS = "baselines/scalars_boosted"
 BASELINES = (SCALARS, "baselines/scalars_linear", "baselines/pca_linear", "baselines/fitted_lens")
@@ -35,6 +36,7 @@ def notes(runs: Sequence[Run]) -> str:
     found = [
         phases_note(runs),
         noise_note(runs),
+        earlier_networks(runs),
         *fitted_notes(runs),
         *result_notes(results, names),
         spread_note(variants),
@@ -43,6 +45,19 @@ def notes(runs: Sequence[Run]) -> str:
         missing_baseline(runs),
     ]
     return "\n\n".join(map(wrapped, filter(None, found)))
+
+
+def earlier_networks(runs: Sequence[Run]) -> str:
+    """Return which rows are of an earlier version of a network than the installed one, or ""."""
+    names = names_of_rows(best_first(runs))
+    told = {}
+    for cell, name in ((run.cell, names[run.result.run_id]) for run in runs):
+        version = registry.find(installed(), ModelSpec, cell.model, usable=False).version
+        if cell.model_version != version:
+            told[name] = (
+                f"`{name}` is of version {cell.model_version} of the network, which has version {version} today."
+            )
+    return " ".join(told.values())
 
 
 def phases_note(runs: Sequence[Run]) -> str:

@@ -46,15 +46,17 @@ HOW = """\
 Each row is one network with one setting, best macro AUC first. AUC is one class against the rest; micro is over all
 decisions, macro the mean of the classes. Peak SNR is that in a pixel of 0.05 arcsec, 34 on Model A and 10 to 30 on
 Model B; in the pixels of 0.1 arcsec of most tables it is twice as high. The interval of one seed is over its test
-images and excludes the variation between trainings. With several seeds the scores are means, and the interval holds
+images and excludes the variation between trainings. With several seeds the scores are means, and the interval includes
 the variation between the trainings, too (Student's t). **Most rows are one training, and one training does not rank
 a network**: another training may change the order of two rows. Where a setting differs between rows, the row or a
-note states it. Rows with settings that only one network was trained with compare settings, not networks. Where
-*search trials* is 0, no setting was searched with `zoo tune`: learning rate and weight decay are the network's
-defaults. Those of p4m, which its plain twins and escnn's networks share, were chosen in single early trainings on
-Model B (which images they were compared on is not recorded), and the phases with p4m; for the other networks no
-comparison is recorded. In this respect the tables favour p4m. What a search of the same length does to p4m, its twin
-of equal work and ResNet-18 on Model B is [measured](../benchmarks/results/equal_search.md). *(baseline)*: a
+note states it. Rows with settings that only one network was trained with compare settings, not networks. *Search
+trials* are those of the search with `zoo tune` that a row's settings were taken from; 0: the network's defaults, or
+settings given by hand. The default learning rate and weight decay of p4m, which its plain twins and escnn's networks
+share, were chosen in single early trainings on Model B (which images they were compared on is not recorded), and the
+phases with p4m; for the other networks no such choice is recorded. In this respect the tables favour p4m. How p4m, its
+twin of equal MACs and ResNet-18 are on Model B with lower and higher learning rates is
+[measured](../benchmarks/results/learning_rates.md), and what a short [search](../benchmarks/results/equal_search.md)
+finds. *(baseline)*: a
 classifier of numbers of the image, or of a lens that is fitted to it. †: a network whose macro AUC is not shown to
 be above that of the strongest baseline of its table: the 95 % interval of their difference, as of separate test
 images, reaches 0 or lies below (`zoo report` compares the two image by image where they were tested on the same
@@ -83,22 +85,23 @@ shared their GPU with up to five others, not always with as many, and the later 
 ([measured](../benchmarks/results/gpu.md)). So a run alone is faster, and the times do not rank networks. FLOP/s are six
 times the network's multiply-accumulates times the training images per second."""
 ANOMALY = """\
-The fitted lenses are given the PSF, exposure and sky where all images share them, and the forms of lens and source, all
-of which are exact in these models; the others learn from images alone. Their scores rest on this knowledge and are not
-a forecast for a survey. The flexible one fits the width of the PSF and multipoles, too, which these models do not have;
-its score is the gain by one added mass, that of the other is chi square. What detectors answer to a wider PSF or to
-multipoles is [measured](../benchmarks/results/nuisances.md). While the
-defaults of the plugin were chosen, variants were compared on a test split of Model A with four times the mass,
-anomalies included: the number of principal components and the noise model of the auto-encoders. The adversarial, the
-variational and the plain auto-encoder of arXiv:2008.12731 reached .9321, .8991 and .7303 on Model A and .7694, .7355
-and .6699 on Model B, on images of 150 x 150 pixels to which the mass of the substructure is added. The networks
-`_published` are theirs, here on 64 x 64 pixels, at conserved mass and for the epochs of the budget, so the scores are
-not a reproduction of the published ones."""
+The fitted lenses are given exposure and sky where all images share them, and the forms of lens and source, all of
+which are exact in these models; `fitted_lens_residual` is given the PSF, too. Their scores rest on this knowledge and
+are not a forecast for a survey. `mahalanobis_truths` learns from stored truths of the training images, the others from
+images alone. The flexible lens fits the width of the PSF and multipoles, which these models do not have; its score is
+the gain by one added mass, that of the other is chi square. What detectors answer to a wider PSF or to multipoles is
+[measured](../benchmarks/results/nuisances.md). While the defaults of the plugin were chosen, variants were compared on
+a test split of Model A with four times the mass, anomalies included: the number of principal components and the noise
+model of the auto-encoders. The adversarial, the variational and the plain auto-encoder of arXiv:2008.12731 reached
+.9321, .8991 and .7303 on Model A and .7694, .7355 and .6699 on Model B, on images of 150 x 150 pixels to which the
+mass of the substructure is added. The networks `_published` are theirs, here on 64 x 64 pixels, at conserved mass and
+for the epochs of the budget, so the scores are not a reproduction of the published ones."""
 STARTED = """\
 Rows that started from the weights of a classifier have seen the training images of that classifier as well; the others
 started from random weights. They compare trainings of unequal cost."""
 TASKS = """\
-Best score first; with several seeds, means. *(baseline)*: a closed form, or a fit without training. †: a network
+Best score first; with several seeds, means. *(baseline)*: a method that replaces the training loop by a fit of
+its own, in some a network that is trained in it. †: a network
 that is not shown to be above the best baseline (the interval of the difference reaches 0). ‡: the same of the best
 baseline of scalars of the image."""
 UNITS = "MAE, RMSE and CRPS are in the unit of the target, of which a share of the mass has none."

@@ -331,3 +331,14 @@ def test_few_images_are_averaged_over_seeds(headline, difficulty):
     one, two = (headline.read_run(of(size, 0.9)) for size in (500, 16384))
     for own, shared in (({}, True), ({"train_seed": 1}, False)):
         assert ("Seeds share" in difficulty.few_table([with_cell(one, seed=1, **own), two])) == shared
+
+
+def test_rows_of_an_earlier_version_of_a_network_are_named(headline, notes):
+    run = headline.read_run(recorded(headline, "6eca"))
+    assert notes.earlier_networks([run]) == ""
+    newer = with_cell(run, model_version=run.cell.model_version + 1)
+    told = notes.earlier_networks([newer])
+    assert told.startswith(f"`gconv/p4` is of version {newer.cell.model_version} of the network")
+    assert told in " ".join(notes.notes([newer]).split())
+    today = [headline.read_run(line) for line in headline.read_record() if line["part"] == "table"]
+    assert [run for run in today if notes.earlier_networks([run])] == []

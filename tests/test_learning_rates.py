@@ -1,0 +1,61 @@
+"""The page of benchmarks/learning_rates.py follows from its record."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+
+
+@pytest.fixture
+def rates(benchmark_script):
+    return benchmark_script("learning_rates")
+
+
+def run(rate, seed, *, val, auc, not_begun=0):
+    content = {"model": "gconv/p4m", "data": "modelB", "budget": "laptop", "learning_rate": rate, "fresh_auc": None}
+    return content | {"run_id": f"{rate}{seed}", "seed": seed, "val_auc": val, "auc": auc, "not_begun": not_begun}
+
+
+def test_the_page_is_written_from_the_record(rates):
+    runs = [json.loads(line) for line in rates.RECORD.read_text(encoding="utf-8").splitlines()]
+    assert {one["model"] for one in runs} == {"gconv/p4m", "gconv/z2_p4m_macs", "timm/resnet18"}
+    assert rates.page(runs) == rates.PAGE.read_text(encoding="utf-8")
+
+
+def test_every_network_has_the_same_learning_rates_in_its_defaults(rates):
+    runs = [json.loads(line) for line in rates.RECORD.read_text(encoding="utf-8").splitlines()]
+    for model in {one["model"] for one in runs}:
+        own = [one["learning_rate"] for one in runs if one["model"] == model]
+        assert sorted({round(rate / own[0], 1) for rate in own}) == [0.3, 1, 3]
+
+
+def test_the_best_learning_rate_is_that_of_the_first_seed(rates):
+    runs = [
+        run(0.005, 7, val=0.95, auc=0.94), run(0.005, 8, val=0.99, auc=0.93),  # of another seed
+        run(0.0017, 7, val=0.90, auc=0.91), run(0.015, 7, val=0.96, auc=0.92), run(0.015, 8, val=0.5, auc=0.5,
+                                                                                   not_begun=14),
+    ]  # fmt: skip
+    text = rates.page(runs)
+    assert "| gconv/p4m | 0.0017 | 0.9000 | 7 | 0.9100 | - |" in text
+    assert "| gconv/p4m | 0.005 (default) | 0.9500 | 7, 8 | 0.9400, 0.9300; mean 0.9350 | -, - |" in text
+    assert "| gconv/p4m | 0.015 (best) | 0.9600 | 7, 8 | 0.9200, 0.5000; mean 0.7100 | -, - |" in text
+    assert "learning rate 0.015, seed 8: the training had not begun to learn after 14 epochs." in " ".join(text.split())
+
+
+def test_where_the_default_is_best_one_row_says_so(rates):
+    text = rates.page([run(0.005, 0, val=0.95, auc=0.94), run(0.015, 0, val=0.9, auc=0.91)])
+    assert "| gconv/p4m | 0.005 (default, best) |" in text
+
+
+def test_the_order_of_the_networks_is_what_the_readme_says(rates):
+    """With any of the learning rates, every training of a network is above all of the next one."""
+    readme = " ".join((rates.HERE.parent / "README.md").read_text(encoding="utf-8").split())
+    assert "the three networks [keep this order](benchmarks/results/learning_rates.md)" in readme
+    runs = [json.loads(line) for line in rates.RECORD.read_text(encoding="utf-8").splitlines()]
+    areas = [
+        [run["auc"] for run in runs if run["model"] == model]
+        for model in ("gconv/p4m", "gconv/z2_p4m_macs", "timm/resnet18")
+    ]
+    assert all(min(first) > max(second) for first, second in itertools.pairwise(areas))
