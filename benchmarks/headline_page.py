@@ -53,10 +53,10 @@ note states it. Rows with settings that only one network was trained with compar
 trials* are those of the search with `zoo tune` that a row's settings were taken from; 0: the network's defaults, or
 settings given by hand. The default learning rate and weight decay of p4m, which its plain twins and escnn's networks
 share, were chosen in single early trainings on Model B (which images they were compared on is not recorded), and the
-phases with p4m; for the other networks no such choice is recorded. In this respect the tables favour p4m. How p4m, its
-twin of equal MACs and ResNet-18 are on Model B with lower and higher learning rates is
-[measured](../benchmarks/results/learning_rates.md), and what a short [search](../benchmarks/results/equal_search.md)
-finds. *(baseline)*: a
+phases with p4m; for the other networks no such choice is recorded. In this respect the tables favour p4m. The scores of
+p4m, its twin of equal MACs and ResNet-18 on Model B with lower and higher learning rates are
+[measured](../benchmarks/results/learning_rates.md), and those of a short
+[search](../benchmarks/results/equal_search.md). *(baseline)*: a
 classifier of numbers of the image, or of a lens that is fitted to it. †: a network whose macro AUC is not shown to
 be above that of the strongest baseline of its table: the 95 % interval of their difference, as of separate test
 images, reaches 0 or lies below (`zoo report` compares the two image by image where they were tested on the same

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -110,8 +111,17 @@ def best_of(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def write(models: Sequence[str], options: argparse.Namespace) -> None:
-    """Write the record and the page; trainings that are missing are left out."""
+    """Write the record and the page.
+
+    Raises:
+        SystemExit: A learning rate was not trained with the first seed.
+    """
     runs = [run for model in models for run in measured(model, options)]
+    first = min(read_seeds(options.seeds))
+    there = {(run["model"], run["learning_rate"]) for run in runs if run["seed"] == first}
+    wanted = {(model, rate) for model in models for rate in rates_of(model, options)}
+    if missing := sorted(wanted - there):
+        sys.exit(f"Not trained yet: {', '.join(f'{model} with {rate:g}' for model, rate in missing)}.")
     text = page(runs)
     with written_whole(RECORD) as temporary:
         temporary.write_text("".join(json.dumps(run) + "\n" for run in runs), encoding="utf-8")

@@ -29,6 +29,7 @@ from zoo.plan.bench import plan_bench
 from zoo.plan.request import Request
 from zoo.plurals import counted
 from zoo.results.cell import Cell
+from zoo.results.schema import Finished
 
 HERE = Path(__file__).resolve().parent
 RECORD = HERE / "results" / "precision_trainings.jsonl"
@@ -37,8 +38,9 @@ Precision = Literal["fp32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 INTRODUCTION = """\
 Written by `uv run python benchmarks/precision_trainings.py --store DIR --write`. Trainings of {model} on {data} at
-budget {budget} in float32 and in bf16. A seed has the same training images, initial weights and order of the images in
-both precisions. Scores are in float32, on the same test images for all trainings, and on as many fresh ones."""
+budget {budget} in float32 and in bf16, on CPUs. A seed has the same training images, initial weights and order of
+the images in both precisions. Scores are in float32, on the same test images for all trainings, and on as many fresh
+ones."""
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -77,7 +79,9 @@ def trainings(options: argparse.Namespace, precision: Precision) -> Sequence[Cel
 def write(options: argparse.Namespace) -> None:
     """Write the record and the page; trainings that are missing are left out."""
     runs = [
-        {"precision": precision, "model": result.cell.model, "data": result.cell.recipe.dataset} | summary(result)
+        {"precision": precision, "model": result.cell.model, "data": result.cell.recipe.dataset}
+        | summary(result)
+        | {"machine": machine(result)}
         for precision in PRECISIONS
         for result in found(trainings(options, precision), options.store)
     ]
@@ -88,6 +92,12 @@ def write(options: argparse.Namespace) -> None:
     with written_whole(PAGE) as temporary:
         temporary.write_text(text, encoding="utf-8")
     print(text)
+
+
+def machine(result: Finished) -> str:
+    """Return where a training ran."""
+    where = result.environment
+    return f"{where.processor}, {counted(where.threads, 'thread')}, torch {where.libraries['torch']}"
 
 
 def page(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -105,10 +115,14 @@ def page(runs: Sequence[Mapping[str, Any]]) -> str:
     for precision, own in by_precision.items():
         deviation = f"{stdev(run['auc'] for run in own):.4f}" if len(own) > 1 else "-"
         lines.append(f"| {precision} | {areas(own)} | {deviation} |")
+    machines = [
+        f"{precision}: {'; '.join(dict.fromkeys(run['machine'] for run in own))}."
+        for precision, own in by_precision.items()
+    ]
     introduction = INTRODUCTION.format(model=model, data=data.rpartition("/")[2], budget=budget)
     parts = [
         "# Whole trainings in float32 and in bf16",
-        wrapped(introduction.replace("\n", " ")),
+        wrapped(f"{introduction} {' '.join(machines)}".replace("\n", " ")),
         "\n".join(lines),
         wrapped(verdict(*by_precision.values())),
     ]
@@ -127,7 +141,7 @@ def verdict(fp32: Sequence[Mapping[str, Any]], bf16: Sequence[Mapping[str, Any]]
     centre = mean(differences)
     half = float(t.ppf(0.975, len(differences) - 1)) * stdev(differences) / len(differences) ** 0.5
     shown = (
-        "The interval excludes 0."
+        f"The interval excludes 0: bf16 is {'higher' if centre > 0 else 'lower'}."
         if abs(centre) > half
         else f"The interval holds 0: a cost of bf16 is not shown, and one of up to {half - centre:.4f} is not excluded."
     )

@@ -35,7 +35,8 @@ def main() -> None:
     parser.add_argument("--arm", action="append", help="CHANNELS:EPOCHS")
     parser.add_argument("--write", action="store_true", help=f"write {RESULT.name}")
     options = parser.parse_args()
-    arms = options.arm or list(ARMS)
+    # First those with a channel: their images are rendered and fitted anew, whatever the cache has of others.
+    arms = sorted(options.arm or ARMS, key=lambda arm: arm.startswith("image:"))
     results = [train(arm, options) for arm in arms]
     given = [f"--model {options.model} --budget {options.budget}", *(f"--arm {arm}" for arm in arms)]
     text = page(results, " ".join(given))
@@ -73,9 +74,10 @@ def page(results: list[Finished], given: str) -> str:
         f"published masses, {sizes['train']:,} training and {sizes['test']:,} test images of {size} x {size} pixels, "
         f"`{first.cell.model}` from random weights, one seed. The losses are those of the epoch whose weights were "
         f"kept; chance is 1.099. Minutes are those of {first.environment.processor}, "
-        f"{counted(first.environment.threads, 'thread')} a training; simulation includes "
-        "the fits. The image alone was trained in the phases of the budget, whose images are simulated, too."
+        f"{counted(first.environment.threads, 'thread')} a training; simulation includes the fits."
     )
+    phases = {channels_of(result): result.cell.trained_on for result in results if result.cell.phases}
+    introduction += "".join(f" With {channels} it was trained on {words}." for channels, words in phases.items())
     lines = [
         "| channels | epochs | macro AUC (95 %) | training loss | validation loss | minutes of simulation "
         "| minutes of training | minutes in all |",
@@ -85,11 +87,11 @@ def page(results: list[Finished], given: str) -> str:
         low, high = result.test.intervals["auc.macro"]
         history = (result.run_dir / "history.jsonl").read_text(encoding="utf-8").splitlines()
         kept = json.loads(history[result.val.epoch - 1])
-        channels = ",".join(["image", *(name.partition("/")[2] for name in result.cell.recipe.channels)])
         simulation, training = result.cost.simulation_seconds / 60, result.cost.train_seconds / 60
+        area = f"{result.test.auc['macro']:.4f} ({low:.4f} to {high:.4f})"
         lines.append(
-            f"| {channels} | {result.cell.training['epochs']} | {result.test.auc['macro']:.4f} ({low:.4f} to "
-            f"{high:.4f}) | {kept['train_loss']:.3f} | {kept['val_loss']:.3f} | {simulation:.1f} | {training:.1f} | "
+            f"| {channels_of(result)} | {result.cell.training['epochs']} | {area} | "
+            f"{kept['train_loss']:.3f} | {kept['val_loss']:.3f} | {simulation:.1f} | {training:.1f} | "
             f"{simulation + training:.1f} |"
         )
     closing = (
@@ -98,6 +100,11 @@ def page(results: list[Finished], given: str) -> str:
     )
     parts = ["# The residual of a fitted smooth lens as a channel", wrapped(introduction), "\n".join(lines)]
     return "\n\n".join([*parts, wrapped(closing)]) + "\n"
+
+
+def channels_of(result: Finished) -> str:
+    """Return the channels of a network, as `data.channels` states them."""
+    return ",".join(["image", *(name.partition("/")[2] for name in result.cell.recipe.channels)])
 
 
 if __name__ == "__main__":

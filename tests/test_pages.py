@@ -126,3 +126,12 @@ def test_pages_state_where_the_intervals_hold_more_or_less():
         f"held the truth in {int(min(areas))} to {round(max(areas))} % of the repetitions for one training and "
         f"{over_seeds} for means of several, those of the accuracy in {int(min(accuracy))} to {round(max(accuracy))} %"
     ) in readme
+
+
+def test_the_figures_of_the_residual_channel_stand_on_its_page():
+    root = Path(__file__).parents[1]
+    said = (root / "docs/data.md").read_text(encoding="utf-8").partition("On one core, one training of p4m")[2]
+    figures = re.findall(r"\d+\.\d+", said.partition("([measured]")[0])
+    page = (root / "benchmarks/results/residual_channel.md").read_text(encoding="utf-8")
+    assert len(figures) == 4
+    assert [figure for figure in figures if f" {figure} " not in page] == []

@@ -14,6 +14,7 @@ def trainings(benchmark_script):
 
 def run(precision, seed, auc, fresh=None):
     content = {"model": "gconv/p4m", "data": "deeplense/modelA", "budget": "laptop", "precision": precision}
+    content["machine"] = "some CPU, 1 thread, torch 2"
     return content | {"run_id": f"{precision}{seed}", "seed": seed, "auc": auc, "fresh_auc": fresh, "not_begun": 0}
 
 
@@ -39,7 +40,7 @@ def test_differences_are_paired_by_seed(trainings):
 def test_a_difference_beyond_chance_is_said(trainings):
     fp32 = [run("fp32", seed, 0.96 + 0.01 * seed) for seed in range(3)]
     bf16 = [run("bf16", seed, 0.92 + 0.01 * seed + 0.0001 * seed) for seed in range(3)]
-    assert "The interval excludes 0." in " ".join(trainings.page(fp32 + bf16).split())
+    assert "The interval excludes 0: bf16 is lower." in " ".join(trainings.page(fp32 + bf16).split())
 
 
 def test_one_seed_is_not_judged(trainings):

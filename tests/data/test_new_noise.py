@@ -97,8 +97,14 @@ def test_run_ids_without_it_still_hold(host):
         ({"data.scaling": "minmax"}, "scaled by their own noise"),
         ({"train.scaling": "minmax"}, "scaled by their own noise"),
         ({"train.phases": "scaling=minmax*1, *1"}, "scaled by their own noise"),
+        ({"new_noise": False, "z2.new_noise": True, "train.scaling": "minmax"}, "scaled by their own noise"),
     ],
 )
 def test_it_needs_simulated_images(host, settings, message):
     with pytest.raises(UsageError, match=message):
         plan(host, **{"new_noise": True, **settings})
+
+
+def test_a_network_without_new_noise_may_be_trained_on_scaled_images(host):
+    cell = plan(host, **{"new_noise": True, "z2.new_noise": False, "train.scaling": "minmax"})
+    assert not cell.training.get("new_noise")

@@ -113,8 +113,11 @@ def test_the_spelling_of_a_prior_does_not_change_the_run_id(make):
     assert run_id(**{"data.mass_scale": "1.0"}) == usual
     other = run_id(**{"data.snr": "U(10,31)"})
     assert other != usual
-    assert run_id(**{"data.snr": "U(10, 31.0)"}) == other
-    assert run_id(**{"train.mass_scale": "U(1,4)"}) == run_id(**{"train.mass_scale": "U(1.0, 4.0)"})
+    for text in ("U(10, 31.0)", "10:31", "10.0:31.0"):
+        assert run_id(**{"data.snr": text}) == other
+    assert len({run_id(**{"data.snr": value}) for value in (31, 31.0, "31", "31.0")}) == 1
+    assert len({run_id(**{"data.mass_scale": value}) for value in (1.5, "1.50", "15e-1")}) == 1
+    assert run_id(**{"train.mass_scale": "U(1,4)"}) == run_id(**{"train.mass_scale": "1:4"}) != usual
     precise = run_id(**{"data.snr": "U(10,30.0000001)"})  # no digit is lost
     assert precise not in (usual, other)
 

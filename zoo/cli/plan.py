@@ -131,11 +131,12 @@ def _stream_note(cells: list[Cell]) -> str:
 def _changed_settings(host: Host, cell: Cell) -> list[str]:
     """Return "name=value" of the settings of a network and its training that are not those of its spec and budget."""
     from zoo.plan.settings import TrainingSettings
+    from zoo.results.comparison import in_words
 
     spec = registry.find(host, ModelSpec, cell.model)
     defaults = {one.name: one.default for one in fields(TrainingSettings)}
     usual = {**defaults, **spec.training, **find_budget(cell.budget).training}
-    trained = [f"{name}={value}" for name, value in cell.training.items() if value != usual.get(name)]
+    trained = [f"{name}={in_words(value)}" for name, value in cell.training.items() if value != usual.get(name)]
     built = [f"{name}={value}" for name, value in cell.hparams.items() if value != spec.defaults.get(name)]
     return [*built, *trained]
 

@@ -98,23 +98,21 @@ def defaults_at(dataset: DatasetSpec, version: int) -> dict[str, Any]:
 def typed_params(dataset: DatasetSpec, params: Mapping[str, Any]) -> dict[str, Any]:
     """Return parameters in one spelling, since equal values must give the same hash of a recipe.
 
-    This is 1.0 for a 1 where the default has a fraction, the default for a prior that equals it, and "U(1,4)" for
-    "u( 1.0, 4 )".
+    This is 1.0 for a 1 or "1" where the default is a number with a fraction or a prior, the default for a prior that
+    equals it, and "U(1,4)" for "u( 1.0, 4 )" and "1:4".
     """
     return {name: _spelled(value, dataset.params.get(name)) for name, value in params.items()}
 
 
 def _spelled(value: Any, usual: Any) -> Any:
-    if type(value) is int and type(usual) is float:
-        return float(value)
-    if not isinstance(value, str) or value == usual:
+    if usual is None:  # which may stand for any kind of value: only what can be nothing but a prior is one
+        prior = _prior_of(value) if isinstance(value, str) else None
+        return value if prior is None or prior.form == "Fixed" else str(prior)
+    other = _prior_of(usual) if isinstance(usual, str | float) else None
+    prior = None if other is None else _prior_of(value)
+    if prior is None:
         return value
-    prior, other = _prior_of(value), _prior_of(usual)
-    if prior is None or (other is None and usual is not None):  # a text such as a name or a path
-        return value
-    if prior == other:
-        return usual
-    return str(prior) if "(" in value else value
+    return usual if prior == other else prior.arguments[0] if prior.form == "Fixed" else str(prior)
 
 
 def _prior_of(value: Any) -> Prior | None:

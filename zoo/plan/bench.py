@@ -15,8 +15,9 @@ from zoo.errors import UsageError
 from zoo.paths import user_path
 from zoo.plan.baselines import with_baselines
 from zoo.plan.cells import make_plan
+from zoo.plan.overrides import SIZE_SETTINGS
 from zoo.plan.request import Request, is_place
-from zoo.plan.study import Best, changed_settings, of_the_data, read_best, request_of
+from zoo.plan.study import Best, read_best, request_of, settings_beyond_search
 from zoo.plan.suite import plan_suite
 from zoo.plan.suite_file import Suite, changed, read_suite
 from zoo.results.cell import Cell
@@ -85,10 +86,9 @@ def plan_bench(
         best = read_best(user_path(request.store), study)
         if "models" in given:
             _require_its_model(host, best, request.models)
-        searched = make_plan(host, request_of(best, of_the_data(request), given=given))
-        request = request_of(best, request, given=given)
+        stated, request = request, request_of(best, request, given=given)
         cells = make_plan(host, request, note=note)
-        own = changed_settings(cells, searched)
+        own = not_as_found(host, best, stated, cells, given=given)
         if own:
             note(
                 f"the search of {study} is not recorded with these runs, since {', '.join(own)} "
@@ -98,6 +98,31 @@ def plan_bench(
         cells = [replace(cell, search=search) for cell in cells]
         return Plan(cells=with_baselines(host, request, cells, note=note), best=best)
     return Plan(cells=with_baselines(host, request, make_plan(host, request, note=note), note=note))
+
+
+def not_as_found(
+    host: Host, best: Best, request: Request, cells: Sequence[Cell], *, given: Collection[str]
+) -> list[str]:
+    """Return the names of what planned cells do not have as the search found it; other data and precision are none.
+
+    Args:
+        host: The plugins.
+        best: Best trial of the study.
+        request: What was stated beside the study.
+        cells: The cells that follow.
+        given: Fields of the request that were stated.
+    """
+    rule = ["rule"] if "rule" in given and request.rule != best.request.rule else []
+    of_data = {
+        name: value for name, value in request.settings.items() if name.startswith("data.") or name in SIZE_SETTINGS
+    }
+    if len(of_data) == len(request.settings):
+        return rule
+    try:
+        found = make_plan(host, request_of(best, replace(request, settings=of_data), given=given))
+    except UsageError:  # these data were possible with the stated settings only
+        return sorted([*rule, *(name for name in request.settings if name not in of_data)])
+    return sorted([*rule, *settings_beyond_search(cells, found)])
 
 
 def _require_its_model(host: Host, best: Best, names: Sequence[str]) -> None:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from zoo.budgets import Budget
     from zoo.data.recipe import Recipe
     from zoo.host import Host
-    from zoo.lensing.scenes import Scenes
     from zoo.specs import DatasetSpec
 
 
@@ -120,23 +119,6 @@ def _given_phases(
     return tuple(phases) if differing else ()
 
 
-def check_scaling(scenes: Scenes, *, setting: str) -> None:
-    """Refuse new noise in every epoch for images that are scaled by their noise.
-
-    Args:
-        scenes: Some scenes of the training images.
-        setting: Name of the setting of their scaling.
-
-    Raises:
-        UsageError: They are scaled.
-    """
-    if (scaling := scenes.exposure.scaling) != "none":
-        raise UsageError(
-            f"new_noise=true: images with scaling {scaling} are scaled by their own noise, which cannot be drawn anew.",
-            hint=f"Leave out new_noise, or set {setting}=none",
-        )
-
-
 def _phase_params(
     host: Host,
     dataset: DatasetSpec,
@@ -171,9 +153,7 @@ def _phase_params(
         device=recipe.device_type,
         seed=recipe.seed,
     )
-    scenes = try_population(host, dataset, of_phase)
-    if settings.get("new_noise") and scenes is not None:
-        check_scaling(scenes, setting="train.scaling")
+    try_population(host, dataset, of_phase)
     build = registry.load_target(dataset)
     params = all_params(dataset, of_phase.params)
     sizes = [build(**each).instrument.image_size for each in (params, all_params(dataset, recipe.params))]

@@ -17,7 +17,6 @@ import msgspec
 
 from zoo.errors import DataError, UsageError, nearest
 from zoo.paths import read_json
-from zoo.plan.overrides import SIZE_SETTINGS
 from zoo.plan.request import Request, is_place
 from zoo.results.cell import Cell, Search
 from zoo.results.store import write_json
@@ -169,15 +168,7 @@ def request_of(best: Best, request: Request, *, given: Collection[str]) -> Reque
     return replace(request, **values, settings={**settings, **request.settings})
 
 
-def of_the_data(request: Request) -> Request:
-    """Return a request without its settings of networks and trainings: those of its images are left."""
-    kept = {
-        name: value for name, value in request.settings.items() if name.startswith("data.") or name in SIZE_SETTINGS
-    }
-    return replace(request, settings=kept)
-
-
-def changed_settings(cells: Sequence[Cell], found: Sequence[Cell]) -> list[str]:
+def settings_beyond_search(cells: Sequence[Cell], found: Sequence[Cell]) -> list[str]:
     """Return the names of the settings of networks and trainings that cells do not have as the search found them.
 
     Args:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from zoo.data.phases import Phase
+from zoo.data.phases import Phase, phase_recipe
 from zoo.errors import UsageError, nearest
 from zoo.paths import user_path
 from zoo.phase_text import read_phases
 from zoo.plan.overrides import PHASES
 from zoo.plan.parts import check_auxiliary, resolve_parts
-from zoo.plan.phases import budget_phases_of, check_scaling, make_phases, phases_epochs
+from zoo.plan.phases import budget_phases_of, make_phases, phases_epochs
+from zoo.plan.recipes import try_population
 from zoo.plan.request import Request
 from zoo.plan.settings import LATER, SETTING_NAMES, TrainingSettings
 from zoo.plan.shared import OnData, Shared
@@ -22,6 +23,7 @@ from zoo.weights.start import resolve_init
 
 if TYPE_CHECKING:
     from zoo.host import Host
+    from zoo.lensing.scenes import Scenes
 
 PhasesOf: TypeAlias = Callable[[int, bool], tuple[Phase, ...]]
 """Number of epochs, and whether phases of the budget hold where the request states none -> phases of a training."""
@@ -116,7 +118,12 @@ def phases_of_model(
             f"the phases of budget {shared.budget.name} on {dataset.id} are left out for {model.id}, which starts from "
             "weights; they can be given: --set train.phases=..."
         )
-    return phases_of(settings.epochs, of_budget)
+    phases = phases_of(settings.epochs, of_budget)
+    for phase in phases if settings.new_noise else ():
+        scenes = try_population(shared.host, dataset, phase_recipe(dataset, data.recipe, phase))
+        if scenes is not None:
+            _check_scaling(scenes, hint="the scaling of these training images (train.scaling, train.phases)")
+    return phases
 
 
 def data_phases(shared: Shared, data: OnData, epochs: int, of_budget: bool) -> tuple[Phase, ...]:
@@ -139,6 +146,19 @@ def data_phases(shared: Shared, data: OnData, epochs: int, of_budget: bool) -> t
     return make_phases(shared.host, dataset, data.recipe, settings=settings, budget=budget, epochs=epochs)
 
 
+def _check_scaling(scenes: Scenes, *, hint: str) -> None:
+    """Refuse new noise in every epoch for images that are scaled by their noise.
+
+    Raises:
+        UsageError: They are scaled.
+    """
+    if (scaling := scenes.exposure.scaling) != "none":
+        raise UsageError(
+            f"new_noise=true: images with scaling {scaling} are scaled by their own noise, which cannot be drawn anew.",
+            hint=f"Leave out new_noise, or {hint}",
+        )
+
+
 def _check_new_noise(shared: Shared, data: OnData) -> None:
     """Refuse new noise for images that have theirs already.
 
@@ -151,7 +171,7 @@ def _check_new_noise(shared: Shared, data: OnData) -> None:
         what = data.dataset.id if folder is None else f"--images {folder}"
         raise UsageError(f"new_noise=true: the images of {what} contain noise already.", hint="Leave out new_noise.")
     if data.scenes is not None:
-        check_scaling(data.scenes, setting="data.scaling")
+        _check_scaling(data.scenes, hint="set data.scaling=none")
     if channels:
         raise UsageError(
             f"new_noise=true: {', '.join(channels)} would have to be computed again in every epoch.",

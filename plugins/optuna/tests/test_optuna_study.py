@@ -115,6 +115,7 @@ def test_a_trial_is_the_training_of_a_benchmark_and_the_best_is_benchmarked_afre
         (["--set", "eye.widths=[3]"], "widths differs"),
         (["--set", "tunetoy/*.lr=0.003"], "lr differs"),
         (["--set", "augment=rotate", "--set", "epochs=1"], "augment, epochs differ"),
+        (["--rule", "last"], "rule differs"),
     ):
         by_hand = CliRunner().invoke(cli, [*arguments, *words], obj=host)
         assert f"the search of s is not recorded with these runs, since {names} from what" in by_hand.stderr, words
