@@ -150,6 +150,8 @@ def page(runs: Sequence[Mapping[str, Any]]) -> str:
             told = ", ".join(word for word, holds in (("default", rate == default), ("best", rate == best)) if holds)
             named = f"{rate:g}" + (f" ({told})" if told else "")
             lines.append(f"| {model} | {named} | {of_rate[0]['val_auc']:.4f} | {areas(of_rate)} |")
+            if rate == best and len(of_rate) < sum(run["learning_rate"] == default for run in own):
+                notes.append(f"{model} was not trained with {rate:g} and the other seeds yet.")
             notes += [
                 f"{model}, learning rate {rate:g}, seed {run['seed']}: the training had not begun to learn after "
                 f"{counted(run['not_begun'], 'epoch')}."

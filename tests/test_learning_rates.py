@@ -44,6 +44,13 @@ def test_the_best_learning_rate_is_that_of_the_first_seed(rates):
     assert "learning rate 0.015, seed 8: the training had not begun to learn after 14 epochs." in " ".join(text.split())
 
 
+def test_seeds_that_the_best_learning_rate_lacks_are_named(rates):
+    runs = [run(0.005, 0, val=0.95, auc=0.94), run(0.005, 1, val=0.95, auc=0.94), run(0.015, 0, val=0.96, auc=0.95)]
+    note = "gconv/p4m was not trained with 0.015 and the other seeds yet."
+    assert note in rates.page(runs)
+    assert note not in rates.page([*runs, run(0.015, 1, val=0.9, auc=0.9)])
+
+
 def test_where_the_default_is_best_one_row_says_so(rates):
     text = rates.page([run(0.005, 0, val=0.95, auc=0.94), run(0.015, 0, val=0.9, auc=0.91)])
     assert "| gconv/p4m | 0.005 (default, best) |" in text

@@ -51,6 +51,8 @@ def load_native(source: Path, *, options: tuple[str, ...] = ()) -> ctypes.CDLL:
     library = cache_dir() / "native" / f"{source.stem}-{key}.so"
     if not _is_intact(library):
         library.parent.mkdir(parents=True, exist_ok=True)
+        if not library.is_file():  # such as a pipe; a file may be a new one, which another process is about to load
+            library.unlink(missing_ok=True)
         with written_whole(library) as temporary:
             _output([*command, "-shared", "-o", str(temporary), str(source)])
             code = temporary.read_bytes()

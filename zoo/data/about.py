@@ -120,7 +120,7 @@ def _prior_of(value: Any) -> Prior | None:
 
     try:
         return None if value is None or isinstance(value, bool) else parse_prior(value, name="")
-    except UsageError:
+    except (UsageError, OverflowError):  # a number of hundreds of digits
         return None
 
 
