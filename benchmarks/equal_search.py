@@ -21,20 +21,17 @@ from typing import Any
 
 from headline_runs import installed
 from page_parts import wrapped
-from recorded_trainings import areas, found, read_lines, run_zoo, summary
+from recorded_trainings import areas, found, models_of, read_lines, run_zoo, shared_options, summary, write_both
 
-from zoo import registry
 from zoo.cli.options import read_seeds
-from zoo.paths import written_whole
 from zoo.plan.bench import plan_bench
 from zoo.plan.request import Request
 from zoo.plurals import counted
 from zoo.results.cell import Cell
-from zoo.specs import ModelSpec
 
 HERE = Path(__file__).resolve().parent
 RECORD = HERE / "results" / "equal_search.jsonl"
-PAGE = HERE / "results" / "equal_search.md"
+PAGE = RECORD.with_suffix(".md")
 SEARCHED = "lr,weight_decay"
 ABOVE = 1.1
 INTRODUCTION = """\
@@ -49,16 +46,10 @@ with a lower and a higher learning rate than its default, trained to the end: [l
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run what is missing, or write the record and the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--store", type=Path, required=True, help="folder of the studies and runs")
-    parser.add_argument("--model", default="p4m,z2_p4m_macs,timm/resnet18", help="networks (comma-separated)")
-    parser.add_argument("--data", default="modelB", help="data set")
-    parser.add_argument("--budget", default="laptop", help="numbers and size of the images")
+    parser = shared_options(__doc__, model="p4m,z2_p4m_macs,timm/resnet18", data="modelB", record=RECORD)
     parser.add_argument("--trials", type=int, default=4, help="trials of each network")
-    parser.add_argument("--seeds", default="0-2", help="seeds of the trainings after the search")
-    parser.add_argument("--write", action="store_true", help=f"write {RECORD.name} and {PAGE.name} without training")
     options = parser.parse_args(words)
-    models = [registry.find(installed(), ModelSpec, name).id for name in options.model.split(",")]
+    models = models_of(options)
     if options.write:
         write(models, options)
         return
@@ -78,12 +69,7 @@ def write(models: Sequence[str], options: argparse.Namespace) -> None:
         cells = {name: trainings(model, options, best=name == "best") for name in ("defaults", "best")}
         runs = {name: list(map(summary, found(own, options.store))) for name, own in cells.items()}
         studies.append({**show(model, options), "runs": runs})
-    text = page(studies)
-    with written_whole(RECORD) as temporary:
-        temporary.write_text("".join(json.dumps(study) + "\n" for study in studies), encoding="utf-8")
-    with written_whole(PAGE) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    print(text)
+    write_both(RECORD, studies, page(studies))
 
 
 def study_of(model: str, options: argparse.Namespace) -> str:

@@ -12,7 +12,6 @@ Trainings that benchmarks/results/headline.jsonl holds are not repeated.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,20 +19,17 @@ from typing import Any
 
 from headline_runs import installed
 from page_parts import wrapped
-from recorded_trainings import areas, found, read_lines, run_zoo, summary
+from recorded_trainings import areas, found, models_of, read_lines, run_zoo, shared_options, summary, write_both
 
-from zoo import registry
 from zoo.cli.options import read_seeds
-from zoo.paths import written_whole
 from zoo.plan.bench import plan_bench
 from zoo.plan.request import Request
 from zoo.plurals import counted
 from zoo.results.cell import Cell
-from zoo.specs import ModelSpec
 
 HERE = Path(__file__).resolve().parent
 RECORD = HERE / "results" / "learning_rates.jsonl"
-PAGE = HERE / "results" / "learning_rates.md"
+PAGE = RECORD.with_suffix(".md")
 FACTORS = (1 / 3, 1.0, 3.0)
 INTRODUCTION = """\
 Written by `uv run python benchmarks/learning_rates.py --store DIR --write`. Each network was trained on {data} at
@@ -45,15 +41,9 @@ benchmark's test images, of each seed."""
 
 def main(words: Sequence[str] | None = None) -> None:
     """Train what is missing, or write the record and the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--store", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--model", default="p4m,z2_p4m_macs,timm/resnet18", help="networks (comma-separated)")
-    parser.add_argument("--data", default="modelB", help="data set")
-    parser.add_argument("--budget", default="laptop", help="numbers and size of the images")
-    parser.add_argument("--seeds", default="0-2", help="seeds of the trainings")
-    parser.add_argument("--write", action="store_true", help=f"write {RECORD.name} and {PAGE.name} without training")
+    parser = shared_options(__doc__, model="p4m,z2_p4m_macs,timm/resnet18", data="modelB", record=RECORD)
     options = parser.parse_args(words)
-    models = [registry.find(installed(), ModelSpec, name).id for name in options.model.split(",")]
+    models = models_of(options)
     if options.write:
         write(models, options)
         return
@@ -122,12 +112,7 @@ def write(models: Sequence[str], options: argparse.Namespace) -> None:
     wanted = {(model, rate) for model in models for rate in rates_of(model, options)}
     if missing := sorted(wanted - there):
         sys.exit(f"Not trained yet: {', '.join(f'{model} with {rate:g}' for model, rate in missing)}.")
-    text = page(runs)
-    with written_whole(RECORD) as temporary:
-        temporary.write_text("".join(json.dumps(run) + "\n" for run in runs), encoding="utf-8")
-    with written_whole(PAGE) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    print(text)
+    write_both(RECORD, runs, page(runs))
 
 
 def page(runs: Sequence[Mapping[str, Any]]) -> str:

@@ -12,7 +12,6 @@ The speed of both precisions is measured by benchmarks/precision.py.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -20,11 +19,10 @@ from typing import Any, Literal
 
 from headline_runs import installed
 from page_parts import wrapped
-from recorded_trainings import areas, found, read_lines, run_zoo, summary
+from recorded_trainings import areas, found, read_lines, run_zoo, shared_options, summary, write_both
 from scipy.stats import t
 
 from zoo.cli.options import read_seeds
-from zoo.paths import written_whole
 from zoo.plan.bench import plan_bench
 from zoo.plan.request import Request
 from zoo.plurals import counted
@@ -33,7 +31,7 @@ from zoo.results.schema import Finished
 
 HERE = Path(__file__).resolve().parent
 RECORD = HERE / "results" / "precision_trainings.jsonl"
-PAGE = HERE / "results" / "precision_trainings.md"
+PAGE = RECORD.with_suffix(".md")
 Precision = Literal["fp32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 INTRODUCTION = """\
@@ -45,14 +43,10 @@ ones."""
 
 def main(words: Sequence[str] | None = None) -> None:
     """Train what is missing, or write the record and the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--store", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--model", default="p4m", help="network")
-    parser.add_argument("--data", default="modelA", help="data set")
-    parser.add_argument("--budget", default="laptop", help="numbers and size of the images")
-    parser.add_argument("--seeds", default="0-2", help="seeds of the trainings")
-    parser.add_argument("--write", action="store_true", help=f"write {RECORD.name} and {PAGE.name} without training")
+    parser = shared_options(__doc__, model="p4m", data="modelA", record=RECORD)
     options = parser.parse_args(words)
+    if "," in options.model:
+        parser.error("the page has one network")
     if options.write:
         write(options)
         return
@@ -86,12 +80,7 @@ def write(options: argparse.Namespace) -> None:
         for result in found(trainings(options, precision), options.store)
     ]
     runs = [run | {"budget": options.budget} for run in runs]
-    text = page(runs)
-    with written_whole(RECORD) as temporary:
-        temporary.write_text("".join(json.dumps(run) + "\n" for run in runs), encoding="utf-8")
-    with written_whole(PAGE) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    print(text)
+    write_both(RECORD, runs, page(runs))
 
 
 def machine(result: Finished) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -10,13 +11,49 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from headline_runs import read_run
+from headline_runs import installed, read_run
 
+from zoo import registry
+from zoo.paths import written_whole
 from zoo.results.cell import Cell
 from zoo.results.schema import Finished
 from zoo.results.store import done
+from zoo.specs import ModelSpec
 
 RUNS = Path(__file__).resolve().parent / "results" / "headline.jsonl"
+
+
+def shared_options(description: str | None, *, model: str, data: str, record: Path) -> argparse.ArgumentParser:
+    """Return a parser with the options of all these scripts.
+
+    Args:
+        description: Docstring of the script.
+        model, data: Default networks and data set.
+        record: File that --write writes, beside a page of the same name.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--model", default=model, help="networks (comma-separated)")
+    parser.add_argument("--data", default=data, help="data set")
+    parser.add_argument("--budget", default="laptop", help="numbers and size of the images")
+    parser.add_argument("--seeds", default="0-2", help="seeds of the trainings")
+    names = f"{record.name} and {record.with_suffix('.md').name}"
+    parser.add_argument("--write", action="store_true", help=f"write {names} without training")
+    return parser
+
+
+def models_of(options: argparse.Namespace) -> list[str]:
+    """Return the ids of the networks."""
+    return [registry.find(installed(), ModelSpec, name).id for name in options.model.split(",")]
+
+
+def write_both(record: Path, lines: Sequence[Mapping[str, Any]], text: str) -> None:
+    """Write a record and its page, and print the page."""
+    with written_whole(record) as temporary:
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    with written_whole(record.with_suffix(".md")) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(text)
 
 
 def run_zoo(*words: str) -> None:

@@ -43,7 +43,7 @@ def server():
     server.server_close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # a process imports a file of this name once
 def host(tmp_path_factory):
     file = tmp_path_factory.mktemp("plugin") / NAME
     file.write_text(SOURCE)

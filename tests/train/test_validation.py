@@ -9,6 +9,8 @@ from zoo.data.loader import Batches
 from zoo.data.split import Split
 from zoo.errors import TrainingError
 from zoo.models.classifier import Classifier
+from zoo.scores.equivariance import measure_equivariance
+from zoo.scores.score import inference_rate
 from zoo.tasks.find import example_task
 from zoo.train.validation import mean_loss, predict
 
@@ -71,3 +73,24 @@ def test_predictions_report_how_many_images_are_done():
         progress=lambda done, total: told.append((done, total)),
     )  # fmt: skip
     assert told == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_rate_and_equivariance_are_measured_where_memory_runs_out():
+    """A training that was rescued by parts of a batch would be lost by these, before and after it."""
+
+    class Small(nn.Sequential):
+        largest = 0
+
+        def forward(self, images):
+            if len(images) > 3:
+                raise torch.OutOfMemoryError(f"no room for {len(images)} images")
+            self.largest = max(self.largest, len(images))
+            return super().forward(images)
+
+    network = Small(nn.Flatten(), nn.Linear(64, 3))
+    images = torch.randn(7, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert inference_rate(network, images, seconds=0.0) > 0
+    found = measure_equivariance(network, images, None, when="now", name=str)
+    network.forward = lambda images: nn.Sequential.forward(network, images)
+    assert found == measure_equivariance(network, images, None, when="now", name=str)
+    assert network.largest == 3

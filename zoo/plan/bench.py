@@ -88,7 +88,7 @@ def plan_bench(
             _require_its_model(host, best, request.models)
         stated, request = request, request_of(best, request, given=given)
         cells = make_plan(host, request, note=note)
-        own = not_as_found(host, best, stated, cells, given=given)
+        own = _not_as_found(host, best, stated, cells, given=given)
         if own:
             note(
                 f"the search of {study} is not recorded with these runs, since {', '.join(own)} "
@@ -100,7 +100,7 @@ def plan_bench(
     return Plan(cells=with_baselines(host, request, make_plan(host, request, note=note), note=note))
 
 
-def not_as_found(
+def _not_as_found(
     host: Host, best: Best, request: Request, cells: Sequence[Cell], *, given: Collection[str]
 ) -> list[str]:
     """Return the names of what planned cells do not have as the search found it; other data and precision are none.

@@ -14,6 +14,7 @@ from zoo.base_spec import GROUP_PATTERN, GROUPS
 from zoo.data.rotation import rotate_smooth, transform_d4
 from zoo.devices import in_float32
 from zoo.errors import UsageError
+from zoo.models.in_parts import forward_in_parts
 from zoo.scores.finite import require_finite
 from zoo.scores.schema import Change, Invariance, Rotation, Rotations
 from zoo.specs import ModelSpec
@@ -119,7 +120,7 @@ def measure_equivariance(
     """
 
     def answers(of: Tensor) -> Tensor:
-        found: Tensor = classifier(of).double().cpu()
+        found = forward_in_parts(classifier, of).double().cpu()
         require_finite(found, name, when=when)
         return found
 

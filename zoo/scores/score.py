@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from zoo.models.in_parts import forward_in_parts
 from zoo.scores.schema import Scores
 from zoo.scores.stats import intervals
 
@@ -73,10 +74,10 @@ def one_vs_rest_auc(probabilities: Tensor, labels: Tensor) -> Tensor:
 def inference_rate(classifier: nn.Module, images: Tensor, *, seconds: float = 1.0) -> float:
     """Return images per second of forward passes over one batch [n, C, H, W], measured for about `seconds`."""
     classifier.eval()
-    classifier(images)
+    forward_in_parts(classifier, images)
     done, started = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - started) < seconds or not done:
-        classifier(images)
+        forward_in_parts(classifier, images)
         if images.is_cuda:
             torch.cuda.synchronize(images.device)
         done += len(images)

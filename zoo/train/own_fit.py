@@ -18,10 +18,11 @@ from zoo.data.truth import common_truth
 from zoo.devices import in_float32
 from zoo.errors import TrainingError, ZooError
 from zoo.isolation import plugin_code
+from zoo.models.in_parts import forward_in_parts
 from zoo.models.load import differences
 from zoo.models.own_fit import FitsItself, ImagesToFit, SplitsToFit
 from zoo.results.schema import Epoch
-from zoo.train.validation import forward, mean_loss, predict, validate
+from zoo.train.validation import mean_loss, predict, validate
 
 if TYPE_CHECKING:
     from zoo.results.cell import Cell
@@ -85,7 +86,7 @@ def fit_prepared(prepared: Prepared, cell: Cell, val_data: Batches) -> OwnFit:
     found = validate(classifier, val_data, prepared.task, logits, labels, when=when)
     images, truth = next(splits.train.batches(LOSS_IMAGES))
     with torch.inference_mode(), in_float32():
-        answers = forward(classifier, images)
+        answers = forward_in_parts(classifier, images).float().cpu()
     train_loss = mean_loss(
         classifier, [(images, truth)], prepared.task, answers, truth.cpu(), when="Training images after the fit"
     )

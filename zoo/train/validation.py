@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -14,6 +13,7 @@ from zoo.data.loader import Batches
 from zoo.devices import in_float32
 from zoo.errors import TrainingError
 from zoo.models.classifier import Classifier
+from zoo.models.in_parts import forward_in_parts, loss_in_parts
 from zoo.models.own_fit import FitsItself
 from zoo.models.own_training import has_loss
 from zoo.scores.finite import require_finite
@@ -48,7 +48,7 @@ def predict(
     module.eval()
     logits, labels, done = [], [], 0
     for images, batch_labels in data.batches(batch_size):
-        logits.append(forward(module, images))
+        logits.append(forward_in_parts(module, images).float().cpu())
         labels.append(batch_labels.cpu())
         done += len(images)
         if progress is not None:
@@ -58,27 +58,6 @@ def predict(
     hint = "" if isinstance(network, FitsItself) else "Try a lower rate: --set lr=1e-4"
     require_finite(all_logits, data.ids.__getitem__, when=when, hint=hint)
     return all_logits, torch.cat(labels)
-
-
-def forward(module: nn.Module, images: Tensor) -> Tensor:
-    """Return predictions on the CPU; in halves where memory runs out."""
-    with contextlib.suppress(torch.OutOfMemoryError):
-        logits: Tensor = module(images).float().cpu()
-        return logits
-    return torch.cat([forward(module, half) for half in _halves(images)])
-
-
-def _loss_sum(classifier: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Return the sum of a network's own losses; in halves where memory runs out."""
-    with contextlib.suppress(torch.OutOfMemoryError):
-        return float(classifier(images, labels)) * len(images)
-    return sum(map(_loss_sum, (classifier, classifier), _halves(images), _halves(labels)))
-
-
-def _halves(images: Tensor) -> tuple[Tensor, ...]:
-    if len(images) == 1:
-        raise torch.OutOfMemoryError("even one image is too much for a forward pass")
-    return images.tensor_split(2)
 
 
 def validate(
@@ -128,7 +107,7 @@ def mean_loss(
     with torch.random.fork_rng(devices=[classifier.mean.device] if classifier.mean.is_cuda else []):
         torch.manual_seed(LOSS_SEED)
         for images, batch_labels in batches:
-            total += _loss_sum(classifier, images, batch_labels)
+            total += loss_in_parts(classifier, images, batch_labels)
             count += len(images)
     return _finite(total / count, when=when)
 
