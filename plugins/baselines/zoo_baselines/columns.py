@@ -11,6 +11,8 @@ from zoo.errors import UsageError
 from zoo.models.own_fit import ImagesToFit, SplitsToFit
 
 BATCH = 256
+FARTHEST = 10.0
+"""Largest distance from the mean, in standard deviations, that a regression sees: one image does not decide a fit."""
 
 
 def checked_most(most: int) -> int:
@@ -71,3 +73,15 @@ def columns_of(
         done += len(images)
         splits.progress(done, total, what)
     return torch.cat(found), torch.cat(all_labels)
+
+
+def mean_and_inverse(columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean [F] and inverse standard deviation [F] of columns [n, F]; the inverse is 0 for a constant column."""
+    mean, deviation = columns.mean(0), columns.std(0, correction=0)
+    constant = deviation <= 1e-12 * mean.abs()  # such a column carries no information
+    return mean, torch.where(constant, torch.inf, deviation).clamp_min(1e-30).reciprocal()
+
+
+def standardised(columns: Tensor, mean: Tensor, inverse: Tensor) -> Tensor:
+    """Return columns [n, F] in float64, in standard deviations [F] from the mean [F], FARTHEST at most."""
+    return ((columns.double() - mean.double()) * inverse.double()).clamp(-FARTHEST, FARTHEST)

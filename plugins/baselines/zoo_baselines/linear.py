@@ -9,10 +9,14 @@ from torch import Tensor, nn
 from zoo.errors import UsageError
 from zoo.models.own_fit import SplitsToFit
 from zoo.scores.scalars import NAMES, scalars_of
-from zoo_baselines.columns import checked_most, columns_of, first_images, images_to_fit
-
-FARTHEST = 10.0
-"""Largest distance from the mean, in standard deviations, that the regression sees: one image does not decide a fit."""
+from zoo_baselines.columns import (
+    checked_most,
+    columns_of,
+    first_images,
+    images_to_fit,
+    mean_and_inverse,
+    standardised,
+)
 
 
 class Linear(nn.Module):
@@ -45,10 +49,9 @@ class Linear(nn.Module):
         """Fit the map to columns [n, F] and labels [n]."""
         from sklearn.linear_model import LogisticRegression
 
-        mean, deviation = columns.mean(0), columns.std(0, correction=0)
+        mean, inverse = mean_and_inverse(columns)
         self.mean.copy_(mean)
-        constant = deviation <= 1e-12 * mean.abs()  # such a column carries no information
-        self.scale.copy_(torch.where(constant, torch.inf, deviation).clamp_min(1e-30).reciprocal())
+        self.scale.copy_(inverse)
         model = LogisticRegression(C=self.strength, max_iter=2000)
         model.fit(self._standardised(columns).cpu().numpy(), labels.cpu().numpy())
         weight, bias = torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
@@ -58,7 +61,7 @@ class Linear(nn.Module):
         self.bias.copy_(bias)
 
     def _standardised(self, columns: Tensor) -> Tensor:
-        return ((columns.double() - self.mean.double()) * self.scale.double()).clamp(-FARTHEST, FARTHEST)
+        return standardised(columns, self.mean, self.scale)
 
 
 class ScalarsLinear(nn.Module):

@@ -16,8 +16,7 @@ from zoo.models.own_fit import SplitsToFit
 from zoo.scores.distributions import FORMS, Form
 from zoo.scores.scalars import NAMES, scalars_of
 from zoo_baselines.boosted import Trees
-from zoo_baselines.columns import checked_most, columns_of
-from zoo_baselines.linear import FARTHEST
+from zoo_baselines.columns import checked_most, columns_of, mean_and_inverse, standardised
 
 
 def form_and_targets(outputs: int) -> tuple[Form, int]:
@@ -126,16 +125,15 @@ class ScalarsRidge(ScalarRegression):
 
     def fit(self, columns: Tensor, truth: Tensor, *, splits: SplitsToFit) -> None:
         """Solve the normal equations."""
-        mean, deviation = columns.mean(0), columns.std(0, correction=0)
+        mean, inverse = mean_and_inverse(columns)
         self.middle.copy_(mean)
-        constant = deviation <= 1e-12 * mean.abs()  # such a column carries no information
-        self.inverse.copy_(torch.where(constant, torch.inf, deviation).clamp_min(1e-30).reciprocal())
+        self.inverse.copy_(inverse)
         seen = self._seen(columns)
         penalty = torch.eye(seen.shape[1], dtype=seen.dtype, device=seen.device) / self.strength
         self.weight.copy_(torch.linalg.solve(seen.T @ seen + penalty, seen.T @ truth).T)
 
     def _seen(self, columns: Tensor) -> Tensor:
-        return ((columns - self.middle.double()) * self.inverse.double()).clamp(-FARTHEST, FARTHEST)
+        return standardised(columns, self.middle, self.inverse)
 
 
 class ScalarsBoostedRegression(ScalarRegression):
