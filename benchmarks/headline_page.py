@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headline_aim import aim_section
+from headline_commands import commands_note
 from headline_difficulty import difficulty_table, few_table
 from headline_equivariance import equivariance_table
 from headline_notes import (
@@ -178,6 +179,7 @@ def make_page(runs: Sequence[Run]) -> str:
                 notes(whole),
                 machines_note(whole),
                 runs_note(whole),
+                commands_note([whole]),
                 equivariance_table(whole),
                 time_table(whole),
                 shift_table(whole),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from headline_commands import commands_note
 from headline_equivariance import equivariance_cells, equivariance_headings
 from headline_notes import fitted_notes, notes, old_definition, phases_note
 from headline_page import newest_last, title
@@ -75,7 +76,9 @@ def several_trainings(runs: Sequence[Run]) -> list[Part]:
     header = ["network", "parameters", "million MACs", "trainings", *scores]
     own = next(iter(chosen.values()))
     heading = f"Several trainings of each network, each on new training images; {title(own).partition(', ')[2]}:"
-    return [Part(f"{heading}\n\n{rows(header, body)}", list(map(wrapped, [phases_note(own), *fitted_notes(own)])))]
+    several = [[run for run in one if run.cell.train_seed is not None] for one in chosen.values()]
+    told = [*map(wrapped, [phases_note(own), *fitted_notes(own)]), commands_note(several)]
+    return [Part(f"{heading}\n\n{rows(header, body)}", told)]
 
 
 def repeated(runs: Sequence[Run]) -> list[Run]:

@@ -1,10 +1,15 @@
 """The record of the headline experiment: runs of a store join it, and what is damaged is named."""
 
 import json
+import re
+import shlex
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from msgspec.structs import replace
 
+from zoo.cli import cli
 from zoo.results import store
 
 BEGINS, ENDS = "<!-- benchmarks/headline.py --write -->\n", "\n<!-- until here -->"
@@ -99,3 +104,22 @@ def test_damaged_runs_of_a_store_are_left_out_by_name(headline, page, tmp_path, 
     told = capsys.readouterr().out
     for name in names[1:]:
         assert f"{tmp_path / name}, which is damaged" in told
+
+
+def results_page() -> str:
+    return (Path(__file__).parents[1] / "docs/results.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", re.findall(r"^zoo (bench .*--precision .*)$", results_page(), flags=re.M))
+def test_the_commands_of_the_page_plan_the_recorded_runs(headline, command):
+    recorded = {line["run_id"] for line in headline.read_record()}
+    words = [*shlex.split(command), "--device", "cpu", "--no-baselines", "--dry-run", "--json"]
+    done = CliRunner().invoke(cli, words, catch_exceptions=False)
+    planned = {cell["run_id"] for cell in json.loads(done.stdout)}
+    assert planned
+    assert planned <= recorded
+
+
+def test_the_commands_are_those_of_every_budget_that_cpus_ran():
+    lines = re.findall(r"^zoo bench .*--precision .*$", results_page(), flags=re.M)
+    assert {line.split(" --data ")[1].split()[0] for line in lines} == {"modelA", "modelB", "published"}

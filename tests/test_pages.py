@@ -135,3 +135,33 @@ def test_the_figures_of_the_residual_channel_stand_on_its_page():
     page = (root / "benchmarks/results/residual_channel.md").read_text(encoding="utf-8")
     assert len(figures) == 4
     assert [figure for figure in figures if f" {figure} " not in page] == []
+
+
+def test_the_areas_in_the_text_of_the_readme_stand_in_tables_of_the_record():
+    root = Path(__file__).parents[1]
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"<!-- benchmarks/headline.py --write -->.*?<!-- until here -->", "", readme, flags=re.S)
+    pages = [root / "docs/results.md", *(root / "benchmarks/results").glob("*.md")]
+    tables = " ".join(page.read_text(encoding="utf-8") for page in pages)
+    record = (root / "benchmarks/results/first_command.jsonl").read_text(encoding="utf-8")
+    tables += " ".join(f"{json.loads(line)['macro_auc']:.4f}" for line in record.splitlines())
+    figures = set(re.findall(r"(?<![\d.])\.\d{4}\b", text))
+    assert len(figures) > 15
+    assert [figure for figure in sorted(figures) if figure not in tables] == []
+
+
+def test_the_readme_states_the_losses_of_seed_0_on_model_b(headline):
+    readme = " ".join((Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8").split())
+    said = readme.partition("with seed 0 the losses were ")[2].partition(". Learning rate")[0]
+    losses = []
+    for model in ("gconv/z2_p4m_macs", "timm/resnet18", "gconv/p4m"):
+        [run] = [
+            run
+            for run in map(headline.read_run, headline.read_record())
+            if (run.cell.model, run.cell.data, run.cell.budget) == (model, "deeplense/modelB", "laptop")
+            and (run.cell.train_seed, run.part, headline.full_size(run.cell)) == (0, "table", True)
+            and not run.cell.training.get("auxiliary")
+        ]
+        kept = run.history[run.result.val.epoch - 1]
+        losses.append(f"{kept.train_loss:.3f} and {kept.val_loss:.3f}".replace("0.", "."))
+    assert said == f"{losses[0]}, of ResNet-18 {losses[1]}, of p4m {losses[2]}"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import toysky
 
-from zoo.data.targets import target_values, truth_names, turns
+from zoo.data.targets import one_spelling, target_values, truth_names, turns
 from zoo.data.truth import truth_arrays
 from zoo.errors import UsageError
 from zoo.lensing.cosmology import einstein_radius
@@ -52,6 +52,24 @@ def test_every_name_that_is_offered_has_values(columns):
     names = truth_names(**columns)
     assert {"colour", "halo.axis_ratio", "exposure.snr", "substructure_count_above:1e8"} <= set(names)
     assert target_values(names, **columns).shape == (4, len(names))
+
+
+@pytest.mark.parametrize(
+    ("name", "spelling"),
+    [
+        ("substructure_convergence:0.0-0.60", "substructure_convergence:0-0.6"),
+        ("substructure_convergence:.5-1.", "substructure_convergence:0.5-1"),
+        ("substructure_count_above:100000000", "substructure_count_above:1e8"),
+        ("substructure_count_above:1.50E+08", "substructure_count_above:1.5e8"),
+        ("substructure_count_above:50", "substructure_count_above:50"),
+        ("substructure_count_above:many", "substructure_count_above:many"),
+        ("substructure_convergence:1", "substructure_convergence:1"),
+        ("halo.axis_ratio", "halo.axis_ratio"),
+    ],
+)
+def test_a_truth_has_one_spelling_which_means_the_same(name, spelling):
+    assert one_spelling(name) == spelling
+    assert one_spelling(spelling) == spelling
 
 
 @pytest.mark.parametrize(

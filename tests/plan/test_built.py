@@ -112,3 +112,9 @@ def test_a_wildcard_leaves_out_networks_without_features_for_auxiliary_truths():
     cells = planned(["gconv/p4mcnn*", "gconv/p4m"], "modelA", notes, settings={"auxiliary": "shear"})
     assert [cell.model for cell in cells] == ["gconv/p4m"]
     assert any("gconv/p4mcnn is left out" in note for note in notes)
+
+
+def test_spellings_of_an_auxiliary_truth_are_one_setting():
+    rings = ("substructure_convergence:0-0.6", "substructure_convergence:0.0-0.60")
+    one, other = (planned(["gconv/p4m"], "modelA", settings={"auxiliary": ring})[0].run_id for ring in rings)
+    assert one == other

@@ -146,3 +146,5 @@ def test_the_advice_leaves_out_what_would_not_be_easier() -> None:
     text = describe_plateau(replace(CELL, phases=phases), DATA, epochs=9)
     assert text.startswith("has not begun to learn images as those of the test after 9 epochs")
     assert "try more epochs in the phases before the last or --set init" in text
+    before = describe_plateau(replace(CELL, phases=phases), DATA, epochs=3, in_last_phase=False)
+    assert before.startswith("has not begun to learn after 3 epochs")

@@ -20,6 +20,7 @@ CONVERGENCE = "substructure_convergence"
 _TURNING = ("x", "y", "gamma_1", "gamma_2")
 _RAGGED = ("points", "truncated_haloes")
 _RING = re.compile(r"(\d+\.?\d*|\.\d+)-(\d+\.?\d*|\.\d+)")
+_MASS = re.compile(r"(\d+\.?\d*|\.\d+)(e\+?\d+)?", re.IGNORECASE)
 Columns = Mapping[str, NDArray[Any]]
 
 
@@ -35,6 +36,18 @@ def truth_names(parameters: Columns, truth: Columns) -> list[str]:
     counts = [f"{COUNT_ABOVE}:1e8"] if _countable(parameters, truth) else []
     rings = [f"{CONVERGENCE}:0.5-1.5"] if OFFSET in truth else []
     return [name for name in [*parameters, *fields] if not turns(name)] + counts + rings
+
+
+def one_spelling(name: str) -> str:
+    """Return the name of a truth with its limit or radii in their shortest spelling; one that states none, as it is."""
+    kind, _, option = name.partition(":")
+    if kind == CONVERGENCE and (found := _RING.fullmatch(option)):
+        return f"{kind}:{'-'.join(f'{float(radius):.16g}' for radius in found.groups())}"
+    if kind == COUNT_ABOVE and _MASS.fullmatch(option):
+        mantissa, exponent = f"{float(option):.15e}".split("e")
+        scientific = f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+        return f"{kind}:{min(scientific, f'{float(option):.16g}', key=len)}"
+    return name
 
 
 def turns(name: str) -> bool:

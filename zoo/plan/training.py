@@ -38,8 +38,13 @@ def stated_training(host: Host, settings: Mapping[str, Any], request: Request) -
     given = {name: settings[name] for name in SETTING_NAMES if name in settings}
     if "init" in given:
         given["init"] = resolve_init(host, given["init"], store=user_path(request.store))
-    if given.get("auxiliary", "") in ("none", None):
+    auxiliary = given.get("auxiliary")
+    if "auxiliary" in given and auxiliary in ("none", None):
         given["auxiliary"] = ""
+    elif isinstance(auxiliary, str):
+        from zoo.data.targets import one_spelling
+
+        given["auxiliary"] = ",".join(map(one_spelling, auxiliary.split(",")))
     epochs = phases_epochs(settings)
     if epochs is not None and given.setdefault("epochs", epochs) != epochs:
         raise UsageError(

@@ -93,13 +93,14 @@ def _stays_at(losses: Sequence[float], chance: float) -> bool:
     return len(close) >= PLATEAU_EPOCHS and min(close) >= (1 - PLATEAU) * chance
 
 
-def describe_plateau(cell: Cell, dataset: DatasetSpec | None, *, epochs: int) -> str:
+def describe_plateau(cell: Cell, dataset: DatasetSpec | None, *, epochs: int, in_last_phase: bool = True) -> str:
     """Return a sentence on a training that has not begun to learn, with settings to try.
 
     Args:
         cell: Cell of the training.
         dataset: Spec of its data set; None where its plugin is not installed.
         epochs: Number of epochs so far.
+        in_last_phase: Whether the last phase has begun, whose images are as those of the test.
     """
     tries = []
     total = int(cell.training.get("epochs", epochs))
@@ -111,6 +112,6 @@ def describe_plateau(cell: Cell, dataset: DatasetSpec | None, *, epochs: int) ->
     if len(cell.phases) > 1:
         tries.append("more epochs in the phases before the last")
     tries.append("--set init=WEIGHTS of a classifier, or of a network for easier images")
-    images = " images as those of the test" if len(cell.phases) > 1 else ""
+    images = " images as those of the test" if len(cell.phases) > 1 and in_last_phase else ""
     so_far = f"has not begun to learn{images} after {counted(epochs, 'epoch')} (its loss is that of chance)"
     return f"{so_far}; try {' or '.join(tries)}"

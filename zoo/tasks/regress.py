@@ -13,7 +13,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from zoo.data.question import Question, all_classes
-from zoo.data.targets import target_values
+from zoo.data.targets import one_spelling, target_values
 from zoo.data.truth import truth_arrays
 from zoo.errors import DataError, MissingError, UsageError, nearest
 from zoo.models.target import Target
@@ -63,7 +63,7 @@ class RegressOption:
         for part in filter(None, (part.strip() for part in option.split(","))):
             key, sign, value = part.partition("=")
             if not sign:
-                names.append(part)
+                names.append(one_spelling(part))
             elif key not in ("classes", "answer"):
                 raise UsageError(f"regress has no option '{key}'.{nearest(key, ['classes', 'answer'])}", hint=_EXAMPLE)
             else:

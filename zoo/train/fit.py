@@ -280,7 +280,10 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
         epochs = epochs_at_chance(
             so_far, chance=prepared.chance_loss, phases=len(cell.phases), in_units=bool(prepared.task.targets)
         )
-        note = describe_plateau(cell, prepared.data.spec, epochs=epochs) if epochs else None
+        note = None
+        if epochs:
+            last = so_far[-1].phase == len(cell.phases)
+            note = describe_plateau(cell, prepared.data.spec, epochs=epochs, in_last_phase=last)
         epoch_ended(so_far[-1])
 
     def step_ended(epoch: int, step: int, steps: int) -> None:

@@ -1,0 +1,93 @@
+"""Commands of zoo that train the networks of a table, from recorded runs: those whose plan has the run ids of these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from headline_runs import Run, dataset_of, installed, name_of
+from page_parts import wrapped
+
+from zoo.budgets import BUDGETS
+from zoo.errors import ZooError
+from zoo.plan.bench import plan_bench
+from zoo.plan.overrides import data_params
+from zoo.plan.request import Request
+from zoo.results.baselines import is_baseline
+
+
+class Command(NamedTuple):
+    """Options of `zoo bench`."""
+
+    models: tuple[str, ...]
+    budget: str
+    seeds: tuple[int, ...]
+    data_seeds: bool
+    precision: str
+    settings: tuple[tuple[str, str], ...]
+
+    def text(self, *, data: Sequence[str]) -> str:
+        """Return the command for these data sets."""
+        words = ["zoo bench", "--model", ",".join(self.models), "--data", ",".join(data), "--budget", self.budget]
+        words += ["--seeds", ",".join(map(str, self.seeds))] if self.seeds != (0,) else []
+        words += ["--data-seeds"] if self.data_seeds else []
+        words += ["--precision", self.precision, *(f"--set data.{name}={value}" for name, value in self.settings)]
+        return " ".join(words)
+
+
+def commands_note(tables: Sequence[Sequence[Run]]) -> str:
+    """Return the commands that train the networks of these tables; "" where no row has default settings.
+
+    Args:
+        tables: Runs of each table, all of one problem.
+    """
+    data_of: dict[Command, list[str]] = {}
+    for runs in tables:
+        for command in commands(runs):
+            data_of.setdefault(command, []).append(name_of(runs[0].cell))
+    if not data_of:
+        return ""
+    block = "\n".join(command.text(data=data) for command, data in data_of.items())
+    text = (
+        "Commands that train the networks with default settings again, under the run ids of the record, and the "
+        "baselines with them:"
+    )
+    return f"{wrapped(text)}\n\n```bash\n{block}\n```"
+
+
+def commands(runs: Sequence[Run]) -> list[Command]:
+    """Return commands whose cells are runs of one table: one for each precision and list of seeds, most seeds first."""
+    networks = [run for run in runs if not is_baseline(run.cell, dataset_of(run)) and not run.cell.task]
+    kinds = sorted({(run.cell.train_seed is not None, str(run.cell.precision)) for run in networks}, reverse=True)
+    return [command for kind in kinds for command in _of_kind(networks, *kind)]
+
+
+def _of_kind(networks: Sequence[Run], data_seeds: bool, precision: str) -> list[Command]:
+    recorded = {run.result.run_id for run in networks}
+    first = networks[0].cell
+    settings = _changed(networks[0])
+    seeds_of: dict[str, tuple[int, ...]] = {}
+    for model in sorted({run.cell.model for run in networks}):
+        request = Request(
+            models=[model], data=[first.data], budget=first.budget, data_seeds=data_seeds, device="cpu",
+            seeds=sorted({run.cell.seed for run in networks if run.cell.model == model}), precision=precision,
+            baselines=False, settings={f"data.{name}": value for name, value in settings.items()},
+        )  # fmt: skip
+        try:
+            cells = plan_bench(installed(), request).cells
+        except ZooError:
+            continue  # such as a network that was refused this precision later
+        if seeds := tuple(cell.seed for cell in cells if cell.run_id in recorded):
+            seeds_of[model] = seeds
+    by_seeds = sorted(seeds_of, key=lambda model: (-len(seeds_of[model]), seeds_of[model], model))
+    return [
+        Command(tuple(models), first.budget, seeds, data_seeds, precision, tuple(settings.items()))
+        for seeds, models in groupby(by_seeds, key=seeds_of.__getitem__)
+    ]
+
+
+def _changed(run: Run) -> Mapping[str, str]:
+    """Return the parameters of the images that are not those of the budget."""
+    usual = data_params(dataset_of(run), BUDGETS[run.cell.budget], {})
+    return {name: str(value) for name, value in run.cell.recipe.params.items() if value != usual.get(name)}
