@@ -144,7 +144,7 @@ class DatasetSpec(Spec):
             that they change, and those that state the same in another way (`yields`), have the budget's values.
         yields: Parameter -> list of parameters that state the same in another way. A value that a budget sets for the
             first is left out where a user sets one of the others.
-        shown: Parameters that stand beside scores; default: those that differ from `params`.
+        shown: Parameters that stand beside scores, whatever their values; changed ones always do.
         switch: Parameter that `zoo data probe` measures at each of `switch_values`.
         switch_values: Values of that parameter.
         earlier: Earlier version, as text -> {parameter: default of that version}; parameters that it did not have

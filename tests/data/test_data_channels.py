@@ -321,6 +321,17 @@ def test_a_plan_names_the_channels(capsys, monkeypatch, tmp_path):
     assert "channels image, doubled" in told
 
 
+def test_a_channel_that_works_in_place_leaves_the_images_alone():
+    images = torch.arange(1.0, 33).reshape(2, 1, 4, 4)
+    before = images.clone()
+    twice = Channels(
+        names=["me/halved", "me/halved"], functions=[lambda given, _: given[:, 0].div_(2)] * 2, camera=None
+    )
+    found = twice.beside(images)
+    assert torch.equal(images, before)
+    assert torch.equal(found, torch.cat([before, before / 2, before / 2], 1))
+
+
 def test_a_channel_is_given_images_on_their_device():
     def elsewhere(images, camera):
         return images[:, 0].to("meta")

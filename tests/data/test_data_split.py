@@ -22,6 +22,15 @@ def test_moments_of_a_bright_flat_image_and_of_each_channel():
     assert deviation == pytest.approx(stacked.std((0, 2, 3)), rel=1e-6)
 
 
+def test_what_a_network_is_given_is_a_copy_of_the_labels():
+    split = Split(
+        name="val", classes=("a", "b"), chunks=[np.zeros((4, 1, 2, 2), np.float32)], labels=np.arange(4) % 2,
+        ids=list("0123"),
+    )  # fmt: skip
+    split.asked.fill(7)
+    assert split.labels.tolist() == [0, 1, 0, 1]
+
+
 def test_the_first_images_and_a_selection_of_several_chunks():
     """A task that trains on some classes may leave a first chunk of one image."""
     images = np.arange(600, dtype=np.float32).reshape(600, 1, 1, 1)

@@ -75,6 +75,21 @@ def test_an_image_of_another_shape_is_an_error_that_names_the_simulator():
         render_pixels(lambda *_: Rendered(source=torch.ones(2, 8, 8)), scenes, camera, simulator="me/own")
 
 
+def test_a_simulator_that_works_in_place_leaves_the_scenes_alone():
+    camera = Instrument(image_size=8, pixel_scale=0.2, psf="none", over_sampling=4)
+    spec = registry.find(HOST, DatasetSpec, "modelA")
+    draw = registry.load_target(spec)(**spec.params).sample
+    scenes, same = (draw(np.arange(2), "in place") for _ in range(2))
+
+    def render(given: Scenes, *_: object) -> Rendered:
+        given.source.x[:] = given.label[:] = 7
+        return Rendered(source=torch.ones(2, 8, 8))
+
+    render_fine(render, scenes, camera, simulator="me/own")
+    assert np.array_equal(scenes.source.x, same.source.x)
+    assert np.array_equal(scenes.label, same.label)
+
+
 def test_images_that_record_gradients_are_taken_without_them():
     camera = Instrument(image_size=8, pixel_scale=0.2, psf="none", over_sampling=4)
     spec = registry.find(HOST, DatasetSpec, "modelA")

@@ -19,7 +19,7 @@ from zoo.errors import MissingError, UsageError
 from zoo.host import load_plugins
 from zoo.plan import cells as plan
 from zoo.plan.cells import make_plan
-from zoo.plan.overrides import check_kinds, data_params
+from zoo.plan.overrides import data_params, typed_hparams
 from zoo.plan.request import Request
 from zoo.specs import DatasetSpec, ModelSpec
 
@@ -64,9 +64,9 @@ def test_a_hyper_parameter_of_another_kind_than_its_default_is_refused(default, 
     model = ModelSpec(id="mine/net", target="mine:net", defaults={"width": default})
     for value in others:
         with pytest.raises(UsageError, match=f"mine/net: width=.* must be {kind}, as its default"):
-            check_kinds(model, {"width": value})
+            typed_hparams(model, {"width": value})
     for value in [default, *allowed]:
-        check_kinds(model, {"width": value})
+        typed_hparams(model, {"width": value})
 
 
 def test_a_plan_refuses_kinds(make):

@@ -122,6 +122,20 @@ def test_the_spelling_of_a_prior_does_not_change_the_run_id(make):
     assert precise not in (usual, other)
 
 
+@pytest.mark.parametrize(
+    ("name", "spellings"),
+    [
+        ("clip", (1, 1.0)), ("lr", (1, 1.0)), ("ema", (0, 0.0, -0.0)), ("weight_decay", (0, 0.0, -0.0)),
+        ("label_smoothing", (0, 0.0)), ("dropout", (0, 0.0, -0.0)), ("data.shear", (0, 0.0, -0.0)),
+        ("data.snr", (50, 50.0, "U(50,50)")), ("data.source_index", (1.5, "U(1.5,1.5)")),
+        ("train.mass_scale", (0, -0.0)),
+    ],
+)  # fmt: skip
+def test_equal_numbers_give_one_run_id(make, name, spellings):
+    ids = {one(make("gconv/p4m", "deeplense/modelB", settings={name: value})).run_id for value in spellings}
+    assert len(ids) == 1
+
+
 def test_images_rendered_elsewhere_are_other_images(make, monkeypatch):
     here = one(make(data="planzoo/sky", simulator="planzoo/anywhere"))
     monkeypatch.setattr(plan, "planned_device", lambda _: "cuda")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from zoo.errors import DataError
 from zoo.host import load_plugins
 from zoo.plan.bench import plan_bench
 from zoo.plan.request import Request
-from zoo.plan.study import Best, study_folder, write_best
+from zoo.plan.study import Best, read_best, study_folder, write_best
 
 
 @pytest.fixture(scope="module")
@@ -40,3 +41,12 @@ def test_a_search_is_recorded_with_its_settings_only(host, tmp_path, settings, n
     told = [note for note in notes if "the search of s is not recorded" in note]
     assert len(told) == bool(names)
     assert all(f"since {names} differs" in note for note in told)
+
+
+def test_the_file_of_another_study_is_refused(tmp_path):
+    found = Request(models=["gconv/z2"], data=["deeplense/modelB"], budget="smoke")
+    folder = study_folder(tmp_path, "first")
+    folder.mkdir(parents=True)
+    write_best(folder, Best(study="s", trial=0, val_auc=0.7, trials=3, request=found))
+    with pytest.raises(DataError, match=r"best\.json belongs to another study, 's'"):
+        read_best(tmp_path, "first")

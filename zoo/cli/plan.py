@@ -49,8 +49,8 @@ def print_plan(
     first = cells[0]
     out.print(
         styled(counted(len(cells), "cell"), "bold"),
-        f", {stored} of them in {store} already · budget {budgets} · {_precisions(cells)} · images on "
-        f"{first.recipe.device_type}",
+        f", {stored} of them in {store} already · budget {budgets} · {_precisions(cells)} · images{_simulators(cells)} "
+        f"on {first.recipe.device_type}",
         sep="",
     )
     lines = (f"  {cell.data} with {', '.join(_changed_params(host, cell.recipe))}" for cell in cells)
@@ -86,6 +86,12 @@ def print_plan(
     if note := _stream_note(cells):
         out.print(note, style="dim")
     return stored
+
+
+def _simulators(cells: list[Cell]) -> str:
+    """Return " by" and the simulators of the images; "" where all exist already."""
+    found = dict.fromkeys(cell.recipe.simulator for cell in cells if cell.recipe.simulator is not None)
+    return f" by {', '.join(found)}" if found else ""
 
 
 def _precisions(cells: list[Cell]) -> str:

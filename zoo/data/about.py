@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,9 @@ UNDECLARED = 4
 def shown_params(
     dataset: DatasetSpec | None, params: Mapping[str, Any], content: Mapping[str, str] = MappingProxyType({})
 ) -> list[str]:
-    """Return "name value" of the parameters that a reader of a score must know.
+    """Return "name value" of the parameters that a reader of a score must know: those declared, and all that changed.
+
+    A changed one has a value of its own, not the default, that of a budget or that of an earlier version.
 
     Args:
         dataset: Spec of the data set; None where its plugin is not installed: all parameters are shown then.
@@ -34,10 +37,14 @@ def shown_params(
     """
     if dataset is None:
         names = list(params)
-    elif dataset.shown:
-        names = [name for name in dataset.shown if params.get(name)]
     else:
-        names = [name for name, value in params.items() if value != dataset.params.get(name)]
+        values = [dataset.params, *dataset.budgets.values(), *dataset.earlier.values()]
+        names = [name for name in dataset.shown if params.get(name)]
+        names += [
+            name
+            for name, value in params.items()
+            if name not in dataset.shown and value not in [usual[name] for usual in values if name in usual]
+        ]
     return [f"{name} {portable(params[name], content.get(name, ''))}" for name in names]
 
 
@@ -98,8 +105,8 @@ def defaults_at(dataset: DatasetSpec, version: int) -> dict[str, Any]:
 def typed_params(dataset: DatasetSpec, params: Mapping[str, Any]) -> dict[str, Any]:
     """Return parameters in one spelling, since equal values must give the same hash of a recipe.
 
-    This is 1.0 for a 1 or "1" where the default is a number with a fraction or a prior, the default for a prior that
-    equals it, and "U(1,4)" for "u( 1.0, 4 )" and "1:4".
+    This is 1.0 for a 1, "1" or "U(1, 1)" where the default is a number with a fraction or a prior, the default for a
+    prior that equals it, "U(1,4)" for "u( 1.0, 4 )" and "1:4", and 0.0 for -0.0.
     """
     return {name: _spelled(value, dataset.params.get(name)) for name, value in params.items()}
 
@@ -112,16 +119,19 @@ def _spelled(value: Any, usual: Any) -> Any:
     prior = None if other is None else _prior_of(value)
     if prior is None:
         return value
-    return usual if prior == other else prior.arguments[0] if prior.form == "Fixed" else str(prior)
+    return usual if prior == other else prior.arguments[0] + 0.0 if prior.form == "Fixed" else str(prior)
 
 
 def _prior_of(value: Any) -> Prior | None:
     from zoo.lensing.priors import parse_prior
 
     try:
-        return None if value is None or isinstance(value, bool) else parse_prior(value, name="")
+        found = None if value is None or isinstance(value, bool) else parse_prior(value, name="")
     except (UsageError, OverflowError):  # a number of hundreds of digits
         return None
+    if found is not None and found.form == "U" and found.arguments[0] == found.arguments[1]:
+        return replace(found, form="Fixed", arguments=found.arguments[:1])
+    return found
 
 
 def recorded_params(dataset: DatasetSpec, params: Mapping[str, Any]) -> dict[str, Any]:

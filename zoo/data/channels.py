@@ -79,7 +79,7 @@ class Channels:
         for name, function in zip(self.names, self.functions, strict=True):
             try:
                 with plugin_code(name, f"the channel {name}", may_take_long=True), torch.no_grad(), in_float32():
-                    plane = function(images, self.camera)
+                    plane = function(images.clone(), self.camera)  # one that works in place changes its copy
             except (DataError, UsageError, torch.OutOfMemoryError, MemoryError):
                 raise
             except Exception as error:

@@ -66,11 +66,11 @@ class Split:
 
     @property
     def asked(self) -> NDArray[Any]:
-        """Values that a network is trained on: labels [N], or targets [N, T] in float32.
+        """Copy of the values that a network is trained on: labels [N], or targets [N, T] in float32.
 
         With auxiliary truths, these follow in further columns, and a label is the first one.
         """
-        asked = np.asarray(self.labels, np.int64) if self.targets is None else self.targets.astype(np.float32)
+        asked = np.array(self.labels, np.int64) if self.targets is None else self.targets.astype(np.float32)
         if self.auxiliary is None:
             return asked
         return np.column_stack([asked.astype(np.float32), self.auxiliary.astype(np.float32)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -78,8 +79,9 @@ def render_fine(
     """
     check_masses(scenes, simulator=simulator, known=masses)
     fine = instrument.divided()
+    own = deepcopy(scenes)  # a simulator that works in place changes its copy
     with plugin_code(simulator, "render", may_take_long=True):
-        rendered = render(scenes, fine, **options)
+        rendered = render(own, fine, **options)
     if not isinstance(rendered, Rendered):
         raise DataError(f"Simulator {simulator} returned a {type(rendered).__name__}, not Rendered.")
     wanted = (len(scenes), fine.image_size, fine.image_size)

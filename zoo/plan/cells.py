@@ -14,7 +14,7 @@ from zoo.errors import UsageError
 from zoo.paths import user_path
 from zoo.plan.built import check_arguments
 from zoo.plan.match import match_widths
-from zoo.plan.overrides import by_model, check_kinds, check_names, check_own_fits, check_plain, hparam
+from zoo.plan.overrides import by_model, check_names, check_own_fits, check_plain, hparam, typed_hparams
 from zoo.plan.parts import check_truths, part_ids
 from zoo.plan.problem import numbers_of_images
 from zoo.plan.request import Request
@@ -108,8 +108,7 @@ def _cells_of(shared: Shared, data: OnData, model: ModelSpec, phases_of: PhasesO
     recorded = {} if settings is None else settings.recorded()
     phases = phases_of_model(shared, data, model, settings, phases_of)
     mine = {**shared.settings, **shared.own_settings[model.id]}
-    hparams = {name: hparam(mine, name, default) for name, default in model.defaults.items()}
-    check_kinds(model, hparams)
+    hparams = typed_hparams(model, {name: hparam(mine, name, default) for name, default in model.defaults.items()})
     named = is_named(model, request)
     if model.truths and data.scenes is None and not named:
         shared.note(f"{model.id} is left out of {dataset.id}: which truths its images have is not known before the run")

@@ -103,11 +103,11 @@ _KINDS: tuple[tuple[str, tuple[type, ...]], ...] = (
 """Kinds of values; bool stands first, since it is a kind of int."""
 
 
-def check_kinds(model: ModelSpec, hparams: Mapping[str, Any]) -> None:
-    """Refuse hyper-parameters of another kind than their defaults.
+def typed_hparams(model: ModelSpec, hparams: Mapping[str, Any]) -> dict[str, Any]:
+    """Return hyper-parameters with equal numbers in one spelling; refuse those of another kind than their defaults.
 
     A text as default, such as "auto", may stand for other values, and None may switch a part off: both say nothing of
-    the kind. A whole number is a number.
+    the kind. A whole number is a number, and 1.0 where the default has a fraction.
 
     Raises:
         UsageError: One of these.
@@ -119,6 +119,12 @@ def check_kinds(model: ModelSpec, hparams: Mapping[str, Any]) -> None:
                 f"{model.id}: {name}={value!r} must be {wanted}, as its default {model.defaults[name]!r} is.",
                 hint=f"See: zoo show {model.id}",
             )
+    return {name: _as_number(value, model.defaults[name]) for name, value in hparams.items()}
+
+
+def _as_number(value: Any, default: Any) -> Any:
+    whole = isinstance(value, int) and not isinstance(value, bool) and isinstance(default, float)
+    return value + 0.0 if whole or isinstance(value, float) else value  # 0.0 for -0.0, too
 
 
 def _kind(value: Any) -> str:

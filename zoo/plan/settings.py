@@ -70,9 +70,11 @@ class TrainingSettings:
         for name, kind in _kinds().items():
             value = getattr(self, name)
             try:
-                msgspec.convert(value, kind)
+                typed = msgspec.convert(value, kind)
             except msgspec.ValidationError as error:
                 raise UsageError(_explain(name, value, kind)) from error
+            # One spelling of equal numbers: 1.0 for 1, and 0.0 for -0.0.
+            object.__setattr__(self, name, typed + 0.0 if isinstance(typed, float) else typed)
 
     @property
     def auxiliary_names(self) -> tuple[str, ...]:

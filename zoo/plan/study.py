@@ -114,7 +114,7 @@ def unknown_study(store: Path, name: str) -> UsageError:
     there = f"it has {', '.join(known[:5])}{' and more' if len(known) > 5 else ''}" if known else "it has none"
     return UsageError(
         f"Study '{name}' was not found in the store {store}; {there}.{nearest(name, known)}",
-        hint=f"Make one: zoo tune --model p4m --data modelA --study {name}",
+        hint=f"Make one: zoo tune --model p4m --data modelA --study {name} --store {store}",
     )
 
 
@@ -142,14 +142,18 @@ def read_best(store: Path, name: str) -> Best:
         content = read_json(path)
         schema = content.pop("schema", None)
         if schema == BEST_SCHEMA:
-            return Best.from_json(content)
+            best = Best.from_json(content)
     except FileNotFoundError as error:
         raise UsageError(
             f"The study '{name}' has no successful trial yet.", hint=f"See: zoo tune --show {name} --store {store}"
         ) from error
     except (OSError, ValueError, TypeError, AttributeError, DataError) as error:
         raise DataError(f"Cannot read {path}: {error}.") from error
-    raise DataError(f"{path} is of schema {schema}; this zoo reads schema {BEST_SCHEMA}.")
+    if schema != BEST_SCHEMA:
+        raise DataError(f"{path} is of schema {schema}; this zoo reads schema {BEST_SCHEMA}.")
+    if best.study != name:
+        raise DataError(f"{path} belongs to another study, '{best.study}'.")
+    return best
 
 
 def request_of(best: Best, request: Request, *, given: Collection[str]) -> Request:

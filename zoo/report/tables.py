@@ -85,6 +85,7 @@ def _table(
     several = precisions(results)
     sizes = split_sizes((good or results)[0])
     shown = shown_params(dataset, cell.recipe.params, cell.recipe.content)
+    shown += [f"simulator {cell.recipe.simulator}"] if cell.recipe.simulator is not None else []
     # The areas of two classes are one number.
     areas = score_columns(good)
     task = f" · task {cell.task}" if cell.task else ""
