@@ -39,6 +39,9 @@ Written by `uv run python benchmarks/precision_trainings.py --store DIR --write`
 budget {budget} in float32 and in bf16, on CPUs. A seed has the same training images, initial weights and order of
 the images in both precisions. Scores are in float32, on the same test images for all trainings, and on as many fresh
 ones."""
+OTHER_PROCESSORS = """\
+The two precisions were not trained on the same processors, which round differently, so the difference is that of
+precision and processor together."""
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -109,13 +112,15 @@ def page(runs: Sequence[Mapping[str, Any]]) -> str:
         for precision, own in by_precision.items()
     ]
     introduction = INTRODUCTION.format(model=model, data=data.rpartition("/")[2], budget=budget)
+    machines_of = {frozenset(run["machine"] for run in own) for own in by_precision.values()}
     parts = [
         "# Whole trainings in float32 and in bf16",
         wrapped(f"{introduction} {' '.join(machines)}".replace("\n", " ")),
         "\n".join(lines),
         wrapped(verdict(*by_precision.values())),
+        OTHER_PROCESSORS if len(machines_of) > 1 else "",
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def verdict(fp32: Sequence[Mapping[str, Any]], bf16: Sequence[Mapping[str, Any]]) -> str:

@@ -48,12 +48,27 @@ def models_of(options: argparse.Namespace) -> list[str]:
 
 
 def write_both(record: Path, lines: Sequence[Mapping[str, Any]], text: str) -> None:
-    """Write a record and its page, and print the page."""
+    """Write a record and its page, and print the page.
+
+    Raises:
+        SystemExit: A training of the record is not among the lines; nothing is written.
+    """
+    before = map(json.loads, record.read_text(encoding="utf-8").splitlines()) if record.is_file() else ()
+    if lost := sorted(run_ids(list(before)) - run_ids(lines)):
+        sys.exit(f"{record.name} would lose {', '.join(lost)}: they are neither in the store nor in {RUNS.name}.")
     with written_whole(record) as temporary:
         temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     with written_whole(record.with_suffix(".md")) as temporary:
         temporary.write_text(text, encoding="utf-8")
     print(text)
+
+
+def run_ids(content: Any) -> set[str]:
+    """Return the run ids at any depth of lines of a record."""
+    if isinstance(content, Mapping):
+        own = {content["run_id"]} if "run_id" in content else set()
+        return own.union(*map(run_ids, content.values()))
+    return set().union(*map(run_ids, content)) if isinstance(content, (list, tuple)) else set()
 
 
 def run_zoo(*words: str) -> None:

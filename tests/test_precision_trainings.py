@@ -37,6 +37,24 @@ def test_differences_are_paired_by_seed(trainings):
     assert "a cost of bf16 is not shown, and one of up to 0.0031 is not excluded" in said
 
 
+def test_trainings_on_other_processors_are_said_to_be_so(trainings):
+    runs = [run("fp32", 0, 0.95), run("bf16", 0, 0.951)]
+    assert "processors" not in trainings.page(runs)
+    runs[0]["machine"] = "other CPU, 1 thread, torch 2"
+    assert "not trained on the same processors" in trainings.page(runs)
+
+
+def test_no_training_of_the_record_is_lost(benchmark_script, tmp_path):
+    recorded = benchmark_script("recorded_trainings")
+    record = tmp_path / "some.jsonl"
+    recorded.write_both(record, [run("fp32", 0, 0.9), {"study": "s", "runs": {"best": [run("bf16", 1, 0.9)]}}], "page")
+    before = record.read_text(encoding="utf-8")
+    with pytest.raises(SystemExit, match="would lose bf161: "):
+        recorded.write_both(record, [run("fp32", 0, 0.8)], "other page")
+    assert record.read_text(encoding="utf-8") == before
+    assert record.with_suffix(".md").read_text(encoding="utf-8") == "page"
+
+
 def test_a_difference_beyond_chance_is_said(trainings):
     fp32 = [run("fp32", seed, 0.96 + 0.01 * seed) for seed in range(3)]
     bf16 = [run("bf16", seed, 0.92 + 0.01 * seed + 0.0001 * seed) for seed in range(3)]

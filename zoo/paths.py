@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import stat
 import tempfile
 import time
@@ -190,6 +191,11 @@ def make_dir(path: Path) -> Path:
 
 
 _ELSEWHERE = "Choose another folder with --store DIR (results), --out DIR or the variable ZOO_CACHE (simulated images)."
+
+
+def in_shell(path: str | Path) -> str:
+    """Return a path as a command that is printed for copying names it, such as one with blanks in quotes."""
+    return shlex.quote(str(path))
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from zoo.host import load_plugins
 from zoo.inference.read import Skipped, expand
 from zoo.paths import (
     cache_dir,
+    in_shell,
     make_dir,
     user_path,
 )
@@ -232,3 +233,12 @@ def test_files_of_a_run_that_cannot_be_read_are_named_by_verify(run_dir, capsys)
     problems = "\n".join(verdict.problems)
     assert "weights.safetensors cannot be read: Too many levels of symbolic links" in problems
     assert "predictions.safetensors cannot be read: it is a named pipe and not a regular file" in problems
+
+
+def test_commands_to_be_copied_quote_their_paths() -> None:
+    """A path with blanks must be one word of the command that a message names."""
+    unquoted = re.compile(r"""zoo [a-z-]+[^"']*\{(store|folder|run_dir|path|place|result\.run_dir|path\.parent)\}""")
+    assert len(SOURCES) > 300
+    assert [path.name for path in SOURCES if unquoted.search(path.read_text(encoding="utf-8"))] == []
+    assert in_shell("a b") == "'a b'"
+    assert in_shell(Path("results")) == "results"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
+from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from zoo.plan.request import Request
 from zoo.report.tables import accumulation_note
 from zoo.results import store
 from zoo.results.tasks import stored_question
+from zoo.run.failure import failure_text
 from zoo.run.metrics import plugin_metrics
 from zoo.specs import DatasetSpec
 from zoo.tasks.find import task_of_question
@@ -216,3 +219,10 @@ def test_a_metric_that_exits_or_sorts_in_place_does_not_affect_others(tmp_path, 
     }
     assert labels.tolist() == [2, 1, 0]
     assert "metric rude/exits failed" in caplog.text
+
+
+def test_a_process_that_could_write_nothing_is_told_from_others_by_the_full_disk(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    assert "disk" not in failure_text(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10_000, 6_000, 4_000))
+    assert "its disk is full (4,000 bytes are left); the end of" in failure_text(tmp_path)

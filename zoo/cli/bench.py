@@ -19,7 +19,7 @@ from zoo.cli.plan import print_plan
 from zoo.devices import device_here, resolve_device
 from zoo.errors import DataError, UsageError
 from zoo.isolation import printing_to_stderr
-from zoo.paths import user_path
+from zoo.paths import in_shell, user_path
 from zoo.plan.overrides import parse_settings
 from zoo.plan.request import Request
 from zoo.plurals import counted
@@ -134,7 +134,10 @@ def bench(
         if outlives:
             with printing_to_stderr():
                 run_matrix(host, cells, store=store, where=where, launch=launch, submitted=lambda: True)
-            echo(f"detached: zoo status --store {store} shows the cells; the same command waits for them", err=True)
+            echo(
+                f"detached: zoo status --store {in_shell(store)} shows the cells; the same command waits for them",
+                err=True,
+            )
             ctx.exit(0)
         ctx.exit(start_detached(ctx, store, what="cells"))
     if team.started_by:

@@ -18,7 +18,7 @@ from zoo.data.about import caption
 from zoo.data.recipe import SPLITS
 from zoo.errors import UsageError, nearest
 from zoo.isolation import printing_to_stderr
-from zoo.paths import user_path
+from zoo.paths import in_shell, user_path
 from zoo.plan.overrides import parse_settings
 from zoo.plan.recipes import plan_images
 from zoo.plurals import counted
@@ -102,7 +102,6 @@ def _print_report(host: Host, folder: Path, report: FolderReport) -> None:
 
 def _mend(host: Host, folder: Path, report: FolderReport) -> list[str]:
     """Return the commands that mend what is wrong."""
-    import shlex
 
     from zoo.cli.simulate import command_for
 
@@ -113,9 +112,9 @@ def _mend(host: Host, folder: Path, report: FolderReport) -> list[str]:
         path.parent == folder for path in delete
     )  # fmt: skip
     if report.recipe.noiseless and report.problems:  # of a training with new noise, which no `zoo simulate` makes
-        return [f"rm -r {shlex.quote(str(folder))}  # the next training makes it again"]
+        return [f"rm -r {in_shell(folder)}  # the next training makes it again"]
     splits = [split for split in sizes if whole or any(problem.split == split for problem in report.problems)]
-    return [f"rm {shlex.quote(str(path))}" for path in delete] + [
+    return [f"rm {in_shell(path)}" for path in delete] + [
         command_for(host, report.recipe, split=split, images=sizes[split], folder=folder) for split in splits
     ]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from zoo.cli.context import echo
-from zoo.paths import log_tail, make_dir, open_log
+from zoo.paths import in_shell, log_tail, make_dir, open_log
 
 READY_VARIABLE = "ZOO_READY_FD"
 """Environment variable with the number of the pipe to which a detached command writes when its jobs are queued."""
@@ -47,7 +47,10 @@ def detach(ctx: click.Context, store: Path, *, what: str) -> int:
         queued = ready.read(1)  # or nothing, if it has ended before
     if queued:
         echo(f"detached: process {process.pid}, log {log}", err=True)
-        echo(f"zoo status --store {store} shows the {what}; the same command without --detach waits for them", err=True)
+        echo(
+            f"zoo status --store {in_shell(store)} shows the {what}; the same command without --detach waits for them",
+            err=True,
+        )
         return 0
     code = process.wait()
     echo(log_tail(log, _LOG_LINES), err=True)

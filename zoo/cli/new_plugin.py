@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from zoo.cli.context import echo
 from zoo.cli.options import PATH
+from zoo.paths import in_shell
 
 _KINDS = ("model", "dataset", "population", "simulator", "metric", "task", "launcher", "command", "tracker")
 _WORDS = {"dataset": "data set"}
@@ -53,4 +53,4 @@ def new_plugin(name: str, folder: Path | None, licence: str | None, author: str,
     namespace = next(path.parent.name for path in files if path.name == "plugin.py")
     for path in sorted(files):
         echo(path)
-    echo(f"\nNext: zoo install -e {shlex.quote(str(place))} && zoo check {namespace}", err=True)
+    echo(f"\nNext: zoo install -e {in_shell(place)} && zoo check {namespace}", err=True)

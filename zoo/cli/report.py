@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json
 from zoo.cli.options import PATH, STORE
 from zoo.errors import UsageError
+from zoo.paths import in_shell
 from zoo.plurals import counted
 from zoo.provenance import stale_metrics
 from zoo.registry import datasets_by_id, twins_by_id
@@ -158,7 +158,7 @@ def name_stale_metrics(host: Host, results: Sequence[RunResult]) -> dict[str, li
         metrics = ", ".join(sorted({name for names in mine for name in names}))
         echo(
             f"note: other code than that of the installed plugins computed {metrics} of {counted(len(mine), 'run')}; "
-            f"to compute them again: zoo rescore {shlex.quote(str(store))}",
+            f"to compute them again: zoo rescore {in_shell(store)}",
             err=True,
         )
     return found

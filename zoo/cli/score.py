@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import click
@@ -13,6 +12,7 @@ from zoo.cli.export_data import SEED_FILE
 from zoo.cli.options import PATH, options_of
 from zoo.cli.score_table import print_scores
 from zoo.isolation import printing_to_stderr
+from zoo.paths import in_shell
 from zoo.plan.overrides import parse_settings
 from zoo.plan.request import Request
 from zoo.plurals import counted
@@ -95,4 +95,4 @@ def score(
     cell = found.cell
     title = f"{cell.model} on {counted(found.test.images, 'image')} of {cell.data}, budget {cell.budget}"
     print_scores(found.test, title=title)
-    echo(f"stored in {found.run_dir}; beside other results: zoo report --store {shlex.quote(str(store))}", err=True)
+    echo(f"stored in {found.run_dir}; beside other results: zoo report --store {in_shell(store)}", err=True)

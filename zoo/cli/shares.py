@@ -13,6 +13,7 @@ from zoo.cli.detach import detach as start_detached
 from zoo.cli.detach import say_ready
 from zoo.cli.options import value_of
 from zoo.errors import UsageError
+from zoo.paths import in_shell
 from zoo.plurals import counted
 from zoo.registry import find
 from zoo.run.launch import LOCAL, Launch
@@ -131,5 +132,8 @@ def exit_unanswered(ctx: click.Context, joined: Joined, *, what: str, store: Pat
         echo(f"no {what} are printed; the same command goes on with what is missing", err=True)
         ctx.exit(1)
     if leave or not joined.complete:
-        echo(f"zoo status --store {store} shows the shares; the same command without --detach prints {what}", err=True)
+        echo(
+            f"zoo status --store {in_shell(store)} shows the shares; the same command without --detach prints {what}",
+            err=True,
+        )
         ctx.exit(0)

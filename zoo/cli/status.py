@@ -12,6 +12,7 @@ from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json
 from zoo.cli.options import RUNS_IN, STORE
 from zoo.errors import UsageError
+from zoo.paths import in_shell
 from zoo.plurals import counted
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def cancel(ctx: click.Context, runs: tuple[str, ...], everything: bool, store: P
     from zoo.run.status import cancel_cells
 
     if bool(runs) == everything:
-        raise UsageError("State either runs or --all.", hint=f"See: zoo status --store {store}")
+        raise UsageError("State either runs or --all.", hint=f"See: zoo status --store {in_shell(store)}")
     jobs = _job_dirs(store) if everything else []
     run_dirs = _run_dirs(store) if everything else [find_run(name, store=store) for name in runs]
     requested, alone = cancel_cells(host_of(ctx), [*run_dirs, *jobs])

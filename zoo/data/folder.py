@@ -35,7 +35,7 @@ from zoo.data.simulate import Simulation
 from zoo.data.space import check_disk, check_memory
 from zoo.errors import DataError
 from zoo.locks import lock_held
-from zoo.paths import cache_dir, make_dir
+from zoo.paths import cache_dir, in_shell, make_dir
 from zoo.plurals import counted
 
 logger = logging.getLogger(__name__)
@@ -198,12 +198,12 @@ def open_folder(folder: Path, recipe: Recipe, split: str, images: int) -> list[S
             raise DataError(
                 f"{folder} {what}.",
                 hint="Make the others, with --set for what differs in recipe.json: "
-                f"zoo simulate {recipe.dataset} -n {images} --split {split} --out {folder}",
+                f"zoo simulate {recipe.dataset} -n {images} --split {split} --out {in_shell(folder)}",
             ) from error
         except OSError as error:
             raise DataError(f"Cannot read {path}: {error}.") from error
         except DamagedShard as error:
-            raise DataError(str(error), hint=f"See: zoo data verify {folder}") from error
+            raise DataError(str(error), hint=f"See: zoo data verify {in_shell(folder)}") from error
     return shards
 
 

@@ -16,7 +16,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from zoo.errors import DataError, UsageError, nearest
-from zoo.paths import read_json
+from zoo.paths import in_shell, read_json
 from zoo.plan.request import Request, is_place
 from zoo.results.cell import Cell, Search
 from zoo.results.store import write_json
@@ -114,7 +114,7 @@ def unknown_study(store: Path, name: str) -> UsageError:
     there = f"it has {', '.join(known[:5])}{' and more' if len(known) > 5 else ''}" if known else "it has none"
     return UsageError(
         f"Study '{name}' was not found in the store {store}; {there}.{nearest(name, known)}",
-        hint=f"Make one: zoo tune --model p4m --data modelA --study {name} --store {store}",
+        hint=f"Make one: zoo tune --model p4m --data modelA --study {name} --store {in_shell(store)}",
     )
 
 
@@ -145,7 +145,8 @@ def read_best(store: Path, name: str) -> Best:
             best = Best.from_json(content)
     except FileNotFoundError as error:
         raise UsageError(
-            f"The study '{name}' has no successful trial yet.", hint=f"See: zoo tune --show {name} --store {store}"
+            f"The study '{name}' has no successful trial yet.",
+            hint=f"See: zoo tune --show {name} --store {in_shell(store)}",
         ) from error
     except (OSError, ValueError, TypeError, AttributeError, DataError) as error:
         raise DataError(f"Cannot read {path}: {error}.") from error

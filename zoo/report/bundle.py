@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from zoo.errors import DataError, UsageError, ZooError
 from zoo.escaping import markdown_cell
-from zoo.paths import make_dir, regular_file, written_whole
+from zoo.paths import in_shell, make_dir, regular_file, written_whole
 from zoo.plurals import counted
 from zoo.report.tables import make_tables
 from zoo.report.text import to_csv, to_markdown
@@ -156,7 +156,7 @@ class _Writer:
                 entry.write(piece)
         self.digests[name] = digest
         if found.hexdigest() != digest:
-            raise DataError(f"{path} changed while it was copied.", hint=f"See: zoo verify {path.parent}")
+            raise DataError(f"{path} changed while it was copied.", hint=f"See: zoo verify {in_shell(path.parent)}")
 
     def _open(self, name: str) -> IO[bytes]:
         entry = zipfile.ZipInfo(name)  # of 1980, so that the same files give the same archive

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import DataError
-from zoo.paths import parse_json, regular_file
+from zoo.paths import in_shell, parse_json, regular_file
 from zoo.results.schema import Epoch, Finished
 from zoo.results.store import HISTORY, RESULT, file_sha256, read_arrays, write_arrays
 from zoo.schema import read_record
@@ -36,7 +36,7 @@ def checked_file(result: Finished, name: str) -> Path:
         if known_sha256(path) != result.files.get(name):
             raise DataError(
                 f"{path} has been altered or damaged: its SHA-256 is not the one in {RESULT}.",
-                hint=f"See: zoo verify {result.run_dir}",
+                hint=f"See: zoo verify {in_shell(result.run_dir)}",
             )
     except FileNotFoundError as error:
         raise DataError(f"{path} is gone.") from error

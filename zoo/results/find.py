@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from zoo.errors import DataError, UsageError, nearest
-from zoo.paths import user_path
+from zoo.paths import in_shell, user_path
 from zoo.results.schema import Finished
 from zoo.results.store import CELL, open_result
 
@@ -37,7 +37,7 @@ def find_run(name: str, *, store: Path) -> Path:
     known = sorted({path.parent.name for path in store.glob(f"*/*/*/{CELL}")} - {name})
     raise UsageError(
         f"Run '{name}' was not found in {store}, and is not the folder of a run.{nearest(name, known)}",
-        hint=f"See: zoo status --store {store}",
+        hint=f"See: zoo status --store {in_shell(store)}",
     )
 
 
@@ -66,7 +66,7 @@ def good_result(run_dir: Path) -> Finished:
     except OSError as error:
         raise DataError(f"Cannot read the result of {run_dir}: {error.strerror or error}.") from error
     except DataError as error:
-        raise DataError(f"The run {run_dir}: {error.args[0]}", hint=f"See: zoo verify {run_dir}") from error
+        raise DataError(f"The run {run_dir}: {error.args[0]}", hint=f"See: zoo verify {in_shell(run_dir)}") from error
     if result.status != "ok":
         raise DataError(
             f"The run {run_dir} did not end well ({result.status}): {result.cause}",
@@ -85,6 +85,6 @@ def trained_result(run_dir: Path) -> Finished:
     if result.scored:
         raise DataError(
             f"{run_dir} holds predictions of {result.cell.model}, which were made elsewhere: it has no weights.",
-            hint=f"See: zoo show {run_dir}",
+            hint=f"See: zoo show {in_shell(run_dir)}",
         )
     return result

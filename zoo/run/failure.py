@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from pathlib import Path
 
 from zoo.errors import DataError
@@ -14,6 +15,8 @@ from zoo.results.cell import SCHEMA, Cell
 from zoo.results.schema import Failed, RunResult
 
 _LOG_LINES = 12
+_LEAST_SPACE = 1 << 16
+"""Bytes that a log, a result and the files beside it need."""
 
 
 def failure_of(cell: Cell, run_dir: Path, *, detail: str = "", engine_log: str = "", summary: str = "") -> Failed:
@@ -38,8 +41,18 @@ def failure_text(run_dir: Path, *, detail: str = "", engine_log: str = "", summa
         return visible(summary)
     log = run_dir / store.LOG
     cause = f": {detail}" if detail else ""
-    text = f"Its process ended without a result{cause}; the end of {log}:\n{log_tail(log, _LOG_LINES)}"
+    text = f"Its process ended without a result{cause}; {_space_left(run_dir)}the end of {log}:\n"
+    text += log_tail(log, _LOG_LINES)
     return visible(f"{text}\nLog of the launcher:\n{engine_log}" if engine_log else text)
+
+
+def _space_left(run_dir: Path) -> str:
+    """Return a warning that the disk of a folder is full, on which a process cannot write why it ended; or ""."""
+    try:
+        left = shutil.disk_usage(run_dir).free
+    except OSError:
+        return ""
+    return f"its disk is full ({left:,} bytes are left); " if left < _LEAST_SPACE else ""
 
 
 def keep_failure(failure: Failed) -> RunResult:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from zoo.errors import DataError, UsageError, nearest
 from zoo.models.weights_file import read_header
+from zoo.paths import in_shell
 from zoo.remote import readable_path
 from zoo.results.files import checked_file
 from zoo.results.find import find_run, matching_runs, trained_result
@@ -94,7 +95,8 @@ def unknown_weights(host: Host, name: str, *, store: Path, files: bool = True) -
     forms = f"{'a file, ' if files else ''}a run in {store} or weights of a plugin"
     return UsageError(
         f"Weights '{name}' were not found: not {forms}.{nearest(name, weights_names(host, store=store))}",
-        hint=f"See: zoo weights list --store {store}; of another store, give the folder: STORE/DATA/MODEL/RUN",
+        hint=f"See: zoo weights list --store {in_shell(store)}; of another store, give the folder: "
+        "STORE/DATA/MODEL/RUN",
     )
 
 
@@ -174,6 +176,6 @@ def weights_of(run_dir: Path) -> Path:
     if (run_id := read_header(path).about.run_id) != result.run_id:
         raise DataError(
             f"{path} holds weights of the run {run_id}; its folder is of the run {result.run_id}.",
-            hint=f"See: zoo verify {run_dir}",
+            hint=f"See: zoo verify {in_shell(run_dir)}",
         )
     return checked_file(result, WEIGHTS)
