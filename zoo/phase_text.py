@@ -43,7 +43,11 @@ def read_phases(value: Any, *, of: str) -> list[PhaseText]:
     Raises:
         UsageError: A phase cannot be read.
     """
-    texts = [str(each) for each in value] if isinstance(value, (list, tuple)) else _split(str(value), ",")
+    texts = [str(each) for each in value] if isinstance(value, (list, tuple)) else [str(value)]
+    for text in texts:
+        if len(re.findall(r"[(\[]", text)) != len(re.findall(r"[)\]]", text)):
+            raise UsageError(f"{of}: {text!r} has a bracket too many or too few.", hint=_EXAMPLE)
+    texts = texts if isinstance(value, (list, tuple)) else _split(str(value), ",")
     return [_read_phase(text.strip(), of=of) for text in texts]
 
 

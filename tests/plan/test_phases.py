@@ -105,6 +105,7 @@ def test_phases_change_the_run_id_and_not_what_a_score_is_compared_with(plan):
         ({"train.phases": "snr50*3"}, "'snr50' is not of the form NAME=VALUE", {}),
         ({"train.phases": "snr=50 snr=60*3"}, "snr is given twice", {}),
         ({"train.phases": "snr=NaN*3"}, "not a finite number", {}),
+        ({"train.phases": "snr=5)*1, *2"}, "a bracket too many or too few", {}),
         ({"train.phases": "sn=50*3"}, "train.sn: .* Did you mean 'snr'", {}),
         ({"train.sn": 50}, "has this name. Did you mean 'train.snr'", {}),
         ({"train.image_size": 16}, "16 x 16 pixels for test images of 32 x 32", {}),
