@@ -1,6 +1,12 @@
-"""Forward passes on a CUDA device that is not there: torch's fake tensors refuse operations that mix devices."""
+"""Networks on devices that are not there: fake tensors of a CUDA device refuse operations that mix devices.
+
+A backward pass of them needs the driver, so training steps are tried on the meta device, where most operations that mix
+devices are refused, too.
+"""
 
 from __future__ import annotations
+
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +17,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import zoo
 from zoo.data.augment import augment
 from zoo.models.classifier import Classifier
+from zoo.train.accumulate import accumulate
+from zoo.train.average import MovingAverage
 
 NETWORKS = (
     "gconv/z2", "gconv/p4", "gconv/p4m", "gconv/p4m_resnet18", "gconv/p4m_convnext", "gconv/octic_small",
@@ -41,6 +49,31 @@ def test_networks_stay_on_the_device_of_their_images(model, image_size):
     logits, copies = logits_on_a_gpu(network, image_size=image_size)
     assert (logits.device.type, tuple(logits.shape)) == ("cuda", (4, 3))
     assert copies == []
+
+
+@pytest.mark.parametrize("model", ["gconv/z2", "gconv/p4m", "gconv/p4m_resnet18", "gconv/octic_small", "timm/resnet18"])
+def test_a_training_step_stays_on_the_device_of_the_images(model):
+    """In micro-batches: loss, backward pass, clipping, AdamW, averaged weights."""
+    classifier = Classifier(zoo.create_model(model, image_size=32), channels=1).to_empty(device="meta").train()
+    average = MovingAverage(classifier, decay=0.9)
+    optimizer = torch.optim.AdamW(classifier.parameters())
+    images, labels = torch.empty(4, 1, 32, 32, device="meta"), torch.zeros(4, dtype=torch.int64, device="meta")
+    fabric = SimpleNamespace(world_size=1, backward=Tensor.backward)
+
+    def objective(some: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+        logits = classifier(some)
+        return nn.functional.cross_entropy(logits, own), logits
+
+    with Copies() as copies:
+        loss, logits, _ = accumulate(
+            classifier, objective, images, labels, fraction=1.0, fabric=fabric, micro_batches=2, least_images=1
+        )
+        nn.utils.clip_grad_norm_(classifier.parameters(), 1.0)
+        optimizer.step()
+        average.update(classifier, step=1)
+    assert copies.found == []
+    assert (loss.device.type, tuple(logits.shape)) == ("meta", (4, 3))
+    assert {tensor.device.type for tensor in average.module.state_dict().values()} == {"meta"}
 
 
 @pytest.mark.parametrize(("kind", "copied"), [("none", 0), ("rotate", 1)])  # one matrix for each image
