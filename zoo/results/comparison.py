@@ -176,12 +176,23 @@ def interval_of_mean(values: Sequence[float], intervals: Sequence[tuple[float, f
     lows, highs = np.array(intervals, dtype=float).T
     # Areas and shares end at 0 and 1.
     least, most = (0.0, 1.0) if all(0 <= end <= 1 for one in intervals for end in one) else (-math.inf, math.inf)
-    mean, reach = _mean(values), 0.0
-    if len(values) > 1:
-        reach = critical_value(degrees_of_freedom=len(values) - 1) * spread(values) / math.sqrt(len(values))
+    low, high = with_spread(_mean(values), (_mean(lows), _mean(highs)), trainings=values)
+    return max(least, low), min(most, high)
+
+
+def with_spread(middle: float, ends: tuple[float, float], *, trainings: Sequence[float]) -> tuple[float, float]:
+    """Return a 95 % interval over images that is widened by the spread between trainings.
+
+    Args:
+        middle: Mean score of the trainings, or its difference from another score.
+        ends: Interval of this number over the test images.
+        trainings: Score of each training; the spread of a single one is unknown and adds nothing.
+    """
+    reach, count = 0.0, len(trainings)
+    if count > 1:
+        reach = critical_value(degrees_of_freedom=count - 1) * spread(trainings) / math.sqrt(count)
     # Errors of images and of seeds are independent, so their squares add.
-    down, up = math.hypot(mean - _mean(lows), reach), math.hypot(_mean(highs) - mean, reach)
-    return max(least, mean - down), min(most, mean + up)
+    return middle - math.hypot(middle - ends[0], reach), middle + math.hypot(ends[1] - middle, reach)
 
 
 def estimate(results: Sequence[Finished]) -> Estimate:
