@@ -24,7 +24,7 @@ from zoo.report.columns import (
     with_numbers,
 )
 from zoo.report.notes import failures, missing_twins, search_note, training_notes
-from zoo.results.baselines import find_standing
+from zoo.results.baselines import NO_BASELINES, Standing, find_standing
 from zoo.results.cell import Cell
 from zoo.results.comparison import Variant, estimate, group_variants, problem_key, spread_note
 from zoo.results.naming import distinguish, have_other_phases, in_words, phases_in_words, variant_key, with_settings
@@ -253,8 +253,13 @@ def _streamed(stream: StreamSummary) -> str:
     return f"trained on {counted(stream.images, 'image')}, none of them twice, rendered{rate}; {waited}"
 
 
-def seed_table(variants: Sequence[Variant]) -> ResultTable | None:
-    """Return mean and spread over seeds, or None where no variant has several."""
+def seed_table(variants: Sequence[Variant], *, standing: Standing = NO_BASELINES) -> ResultTable | None:
+    """Return mean and spread over seeds, or None where no variant has several.
+
+    Args:
+        variants: Variants of one problem, best first.
+        standing: Baselines and networks that do not beat them.
+    """
     if all(len(variant.results) == 1 for variant in variants):
         return None
     rows = []
@@ -262,12 +267,13 @@ def seed_table(variants: Sequence[Variant]) -> ResultTable | None:
         value = estimate(variant.results)
         seeds = ", ".join(str(result.cell.seed) for result in variant.results)
         between = f"{value.spread:.4f}" if value.seeds > 1 else "unknown"
-        rows.append([variant.name, seeds, f"{value.score:.4f}", between, f"{value.low:.4f} to {value.high:.4f}"])
+        name = variant.name + standing.label(variant.results[0])
+        rows.append([name, seeds, f"{value.score:.4f}", between, f"{value.low:.4f} to {value.high:.4f}"])
     return ResultTable(
         title="Over seeds",
         columns=["model", "seeds", f"mean {_words_of(variants[0].label)}", "spread", "95 % over images and seeds"],
         rows=rows,
-        notes=[spread_note(variants)],
+        notes=[*standing.footnotes, spread_note(variants)],
     )
 
 
