@@ -33,7 +33,8 @@ from page_parts import wrapped
 from zoo import registry
 from zoo.budgets import BUDGETS
 from zoo.report.tables import result_notes
-from zoo.results.comparison import group_variants, in_words, names_of_rows, problem_key
+from zoo.results.comparison import group_variants, names_of_rows, problem_key
+from zoo.results.naming import in_words
 from zoo.results.store import split_sizes
 from zoo.specs import DatasetSpec
 

@@ -18,6 +18,7 @@ from zoo.models.cost import count_cost
 from zoo.models.network import build_network
 from zoo.plan.suite_file import read_suite
 from zoo.report.notes import missing_twins, search_note
+from zoo.report.problems import find_problems
 from zoo.report.tables import make_tables
 from zoo.report.text import to_csv
 from zoo.results.cell import Search
@@ -120,3 +121,13 @@ def test_the_csv_states_simulator_seed_and_digest_of_the_images(recipe, changes,
         [row] = csv.DictReader(io.StringIO(to_csv([result])))
         assert {name: row[name] for name in expected} == expected
         assert row["recipe_hash"] == Recipe(**recipe).hash
+
+
+def test_the_caution_tells_two_trainings_from_one_and_a_mean(tmp_path):
+    once = [reportdata.stored(tmp_path, good(0.9, model=f"toyzoo/{name}")) for name in "ab"]
+    again = reportdata.stored(tmp_path, good(0.8, model="toyzoo/a", seed=1))
+    [problem] = find_problems(once)
+    assert problem.caution.endswith("with a single seed, two trainings are compared.")
+    [problem] = find_problems([*once, again])
+    assert problem.caution.endswith("with a single seed, the spread of its trainings is unknown.")
+    assert all("(one training)" in sentence and "(mean of 2)" in sentence for sentence in problem.sentences())

@@ -156,11 +156,12 @@ def test_axes_of_roc_curves_are_logarithmic_near_1(tmp_path, macro, axes):
 
 def test_every_verdict_has_its_words():
     from zoo.report import blocks, page
-    from zoo.results.verdict import _SENTENCES, Verdict
+    from zoo.results.verdict import _ONE_AND_SEVERAL, _SENTENCES, Verdict
 
     verdicts = set(get_args(Verdict))
     assert set(page._AGAINST) == set(_SENTENCES) == verdicts
     assert set(blocks._VERDICTS) == verdicts - {"higher"}
+    assert set(blocks._ONE_AND_SEVERAL) == set(_ONE_AND_SEVERAL) == {"trainings differ", "trainings alike"}
     for verdict in verdicts - {"higher"}:
         words = _SENTENCES[verdict] + page._AGAINST[verdict] + blocks._VERDICTS[verdict]
         assert not re.search(r"better|ahead of|has a higher|\bp\b", words)

@@ -8,7 +8,7 @@ import reportdata
 from msgspec.structs import replace
 
 from zoo.report import plots
-from zoo.report.plots import draw_all
+from zoo.report.plots import draw_all, draw_roc
 from zoo.results.store import PREDICTIONS
 
 good, bad, stored = reportdata.good, reportdata.bad, reportdata.stored
@@ -37,6 +37,24 @@ def test_pictures_are_complete_pngs(results, tmp_path):
         assert picture.shape[1] > 300
         assert picture[..., :3].std() > 0.02
     assert pyplot.get_fignums() == []
+
+
+def test_lines_of_one_network_have_one_colour_and_all_their_seeds(results, tmp_path, monkeypatch):
+    from matplotlib import pyplot
+
+    drawn = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path, close: drawn.append(figure))
+    others = [stored(tmp_path / "store", good(0.89, model="toyzoo/other", training=own)) for own in ({}, {"lr": 1.0})]
+    draw_roc([others[0], *results[::-1], others[1]], tmp_path / "roc.png")
+    lines = [line for line in drawn[0].axes[0].get_lines() if not line.get_label().startswith("_")]
+    names = [line.get_label().rsplit("  ", 1)[0] for line in lines]
+    assert sorted(names[:2]) == ["toyzoo/other", "toyzoo/other (lr 1.0)"]
+    assert names[2:] == ["toyzoo/tiny (seed 0)", "toyzoo/tiny (seed 1)"]
+    styles = [(line.get_color(), line.get_linestyle(), line.get_alpha()) for line in lines]
+    assert len(set(styles)) == 4
+    assert styles[2][:2] == styles[3][:2]
+    assert len({style[0] for style in styles}) == 3
+    pyplot.close(drawn[0])
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from zoo.data.recipe import Recipe
 from zoo.models.target import Target
 from zoo.report.tables import make_tables
 from zoo.report.text import to_markdown
+from zoo.results.comparison import group_variants
 from zoo.results.store import plain_result, result_from
 from zoo.scores.schema import Change, Invariance, LargestChange, Rotation, Rotations
 from zoo.specs import DatasetSpec
@@ -188,7 +189,9 @@ def test_trainings_of_different_precision_share_a_table_that_shows_it():
     assert "rule val_auc · bf16 and fp32" in table.title
     at = list(table.columns).index("precision")
     assert [row[at] for row in table.rows] == ["bf16", "fp32", "fp32"]
-    assert "Trained differently: precision is bf16 for toyzoo/tiny; fp32 for toyzoo/other." in table.notes
+    assert (
+        "Trained differently: precision is bf16 for toyzoo/tiny (precision bf16); fp32 for toyzoo/other." in table.notes
+    )
     [table] = make_tables([good(0.9, precision="bf16"), good(0.8, precision="bf16", training={})])
     assert "rule val_auc · bf16" in table.title
     assert "precision" not in table.columns
@@ -238,6 +241,42 @@ def test_other_training_images_and_trainings_that_have_not_begun_are_listed_belo
     assert any("hold no information on a0.0, and neither does a posterior" in note for note in blind.notes)
     [plain] = make_tables([good(0.9)])
     assert not any("trained on" in note or "not begun" in note or "nothing" in note for note in plain.notes)
+
+
+def test_rows_of_trainings_on_other_images_have_names_that_their_notes_begin_with():
+    phases = [
+        (Phase(epochs=3, params={"mass_scale": 4.0}),),
+        (Phase(epochs=3, params={"psf_width": 0.2}),),
+        (
+            Phase(epochs=1, params={"mass_scale": 4}), Phase(epochs=2, params={"mass_scale": 1})
+        ),
+        (
+            Phase(epochs=1, params={"mass_scale": 2}), Phase(epochs=2, params={"mass_scale": 1})
+        ),
+    ]  # fmt: skip
+    training = {"epochs": 3}
+    runs = [good(0.8, phases=own, seed=seed, training=training) for own in phases for seed in (0, 1)]
+    [table] = make_tables(runs)
+    names = {row[0] for row in table.rows}
+    assert {"toyzoo/tiny (trained on mass_scale 4)", "toyzoo/tiny (trained on psf_width 0.2)"} < names
+    assert len(names) == 4
+    assert sum(re.fullmatch(r"toyzoo/tiny \(phases [0-9a-f]{4}\)", name) is not None for name in names) == 2
+    assert names == {variant.name for variant in group_variants(runs)}
+    told = dict(note.split(": trained on ") for note in table.notes if ": trained on " in note)
+    assert set(told) == names
+    for words in ("mass_scale 4", "psf_width 0.2"):
+        assert told[f"toyzoo/tiny (trained on {words})"].startswith(f"{words} for 3 epochs;")
+    # A single variant in several phases, beside others.
+    [table] = make_tables(runs[:5])
+    assert "toyzoo/tiny (phases)" in [row[0] for row in table.rows]
+
+
+def test_rows_that_would_share_a_name_state_the_setting_that_differs():
+    sizes = {16: good(0.9, training={"batch_size": 16}), 32: bad("no luck", training={"batch_size": 32})}
+    [table] = make_tables([*sizes.values(), good(0.8, model="toyzoo/other"), good(0.8, model="toyzoo/other", seed=1)])
+    names = [f"toyzoo/tiny (batch_size {size})" for size in sizes]
+    assert [row[0] for row in table.rows] == [names[0], "toyzoo/other", "toyzoo/other", names[1]]
+    assert f"{names[1]}, seed 0: no luck" in table.notes
 
 
 def test_markdown_is_one_complete_table(table):

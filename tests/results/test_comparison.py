@@ -18,7 +18,7 @@ from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.comparison import group_variants, learning_curves, problem_key, spread_note
 from zoo.results.differences import compare_pairs, compare_samples
-from zoo.results.samples import make_sample
+from zoo.results.samples import Sample, make_sample
 from zoo.results.schema import Failed
 from zoo.scores.stats import macro_components, softmax
 from zoo.tasks.classify import area_contributions
@@ -114,7 +114,7 @@ def test_phases_are_part_of_the_variant_and_not_of_the_problem(make):
     assert {name for pair in pairs for name in (pair.first, pair.second)} == {*names}
     other = make("toy/a", signal=3, training=training, phases=(Phase(epochs=3, params={"snr": 2.0}),))
     assert {variant.name for variant in group_variants([plain, *phased, other])} == {
-        "toy/a", "toy/a (trained on snr U(1, 4) for 1 epoch, then 1 for 2)", "toy/a (trained on snr 2 for 3 epochs)"
+        "toy/a", "toy/a (phases)", "toy/a (trained on snr 2)"
     }  # fmt: skip
 
 
@@ -158,6 +158,47 @@ def test_one_training_of_either_network_is_not_enough(make):
     results = [make("toy/a", signal=2.5, seed=seed) for seed in range(4)] + [make("toy/b", signal=1.0)]
     [one, *_] = compare_pairs(group_variants(results))[0]
     assert (one.seeds, one.p, one.verdict) == ((4, 1), None, "trainings differ")
+    assert one.in_words().startswith(
+        "toy/a (mean of 4) above toy/b (one training) in macro AUC; one training does not rank a network: +"
+    )
+    assert "95 % over images and 4 trainings +" in one.in_words()
+
+
+def one_and_several(*areas, single, images=0.0):
+    """Compare a single training with several ones on images that add this error."""
+    own = {"images": "test", "scores": ("macro",), "labels": ("macro AUC",), "largest": np.array([1e-3])}
+    samples = [
+        Sample(
+            **own, name=name, areas=np.array(values)[:, None], components=np.array([effect]), own=np.zeros(1),
+            ends=np.mean(values) + 1.96 * np.linalg.norm(effect) * np.array([[-1, 1]]),
+        )
+        for name, values, effect in (("a", areas, [images, 0.0]), ("bar", [single], [0.0, 0.0]))
+    ]  # fmt: skip
+    [found] = compare_samples(samples)
+    return found
+
+
+def test_a_difference_from_one_training_holds_the_spread_between_the_others():
+    """Three areas as far apart as these do not tell their mean from another training, whatever the images say."""
+    values = (0.6302, 0.8369, 0.7301)
+    found = one_and_several(*values, single=0.9163, images=0.013)
+    reach = np.hypot(4.303 * np.std(values, ddof=1) / np.sqrt(3), 1.96 * 0.013)
+    assert (found.low, found.high) == pytest.approx((found.difference - reach, found.difference + reach), abs=1e-4)
+    assert found.in_words() == (
+        "bar (one training) and a (mean of 3) cannot be told apart in macro AUC: "
+        f"+0.1839, 95 % over images and 3 trainings {found.low:+.4f} to {found.high:+.4f}"
+    )
+    near = one_and_several(0.73, 0.731, 0.7302, single=0.9163, images=0.013)
+    assert near.found
+    assert near.in_words().startswith("bar (one training) above a (mean of 3) in macro AUC; ")
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.01, 0.1])
+def test_a_difference_from_one_training_is_found_where_its_interval_ends_above_0(spread):
+    areas = 0.7 + spread * np.array([-1, 0, 1])
+    for single in np.linspace(0.701, 0.96, 30):
+        found = one_and_several(*areas, single=single, images=0.02)
+        assert found.found == (found.low > 0)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import reportdata
 
 from zoo.report.blocks import score_table
-from zoo.report.tables import make_tables
+from zoo.report.tables import make_tables, seed_table
 from zoo.report.text import to_csv, to_markdown
 from zoo.results.baselines import Standing, find_standing, merged
 from zoo.results.comparison import group_variants
@@ -103,6 +103,13 @@ def test_tables_csv_and_page_show_it():
     assert "† not shown to beat toyzoo/bar" in table.notes
     assert "| toyzoo/net1 † |" in to_markdown(table)
     standing = find_standing(group_variants(found), dataset=DECLARED)
+    assert seed_table(group_variants(found), standing=standing) is None
+    again = reportdata.good(0.7, model="toyzoo/net1", seed=1)
+    over_seeds = seed_table(group_variants([*found, again]), standing=standing)
+    assert [row[0] for row in over_seeds.rows] == [
+        "toyzoo/net0", "toyzoo/bar (baseline)", "toyzoo/net1 †", "toyzoo/weak (baseline)",
+    ]  # fmt: skip
+    assert over_seeds.notes[0] == "† not shown to beat toyzoo/bar"
     heading, *lines = (line.split(",") for line in to_csv(found, standing=standing).splitlines())
     shown = [(line[heading.index("baseline")], line[heading.index("does_not_beat")]) for line in lines]
     assert shown == [("False", ""), ("False", "toyzoo/bar"), ("True", ""), ("True", "")]

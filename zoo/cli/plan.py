@@ -137,7 +137,7 @@ def _stream_note(cells: list[Cell]) -> str:
 def _changed_settings(host: Host, cell: Cell) -> list[str]:
     """Return "name=value" of the settings of a network and its training that are not those of its spec and budget."""
     from zoo.plan.settings import TrainingSettings
-    from zoo.results.comparison import in_words
+    from zoo.results.naming import in_words
 
     spec = registry.find(host, ModelSpec, cell.model)
     defaults = {one.name: one.default for one in fields(TrainingSettings)}

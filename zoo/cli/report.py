@@ -180,7 +180,7 @@ def print_problems(
     out = console()
     for problem in problems:
         tables = make_tables(problem.results, datasets=datasets, twins=twins, comparisons=problem.comparisons)
-        over_seeds = seed_table(problem.variants)
+        over_seeds = seed_table(problem.variants, standing=problem.standing(datasets))
         sentences = [sentence for score in (MACRO, *problem.metrics) for sentence in problem.sentences(score)]
         if len(sentences) > _MOST_SENTENCES:
             more = counted(len(sentences) - _MOST_SENTENCES, "more pair")

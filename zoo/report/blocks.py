@@ -94,6 +94,11 @@ _VERDICTS = {
     "too few images": "too few test images to tell",
     "none found": "no difference found",
 }
+_ONE_AND_SEVERAL = {
+    "trainings alike": "one training and a mean: no difference found",
+    "trainings differ": "one training and a mean differ",
+}
+"""Of a single training and the mean of several."""
 
 
 def difference_rows(comparisons: Sequence[Comparison]) -> list[DifferenceRow]:
@@ -101,6 +106,7 @@ def difference_rows(comparisons: Sequence[Comparison]) -> list[DifferenceRow]:
     reach = max((max(abs(one.low), abs(one.high)) for one in comparisons), default=1.0) or 1.0
     rows = []
     for one in sorted(comparisons, key=lambda one: (not one.found, -abs(one.difference))):
+        verdicts = _ONE_AND_SEVERAL if one.one_and_several else _VERDICTS
         rows.append(
             DifferenceRow(
                 first=one.first,
@@ -117,7 +123,7 @@ def difference_rows(comparisons: Sequence[Comparison]) -> list[DifferenceRow]:
                 difference=f"{one.difference:+.4f}",
                 chance=one.chance.removeprefix("= ") or "–",
                 style="found" if one.found else "unclear",
-                verdict=_VERDICTS.get(one.verdict, one.better or one.verdict),
+                verdict=verdicts.get(one.verdict, one.better or one.verdict),
             )
         )
     return rows

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import textwrap
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from zoo.data.recipe import short_hash
 from zoo.errors import DataError, MissingError
 from zoo.escaping import visible
 from zoo.paths import make_dir, parse_json, written_whole
-from zoo.results.comparison import problem_key
+from zoo.results.comparison import group_variants, problem_key
 from zoo.results.digest import LOWEST_RATE, NEAR_ONE, TRUE_RATES
 from zoo.results.files import read_file
 from zoo.results.schema import Finished, RunResult
@@ -32,12 +33,17 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 """Okabe & Ito's palette, which colour-blind readers can distinguish."""
 _DASHES = ("-", "--", ":")
 """Lines where the colours are used up."""
+_FAINTEST = 0.25
+"""Opacity of the lines of further seeds, at least."""
+_LONGEST_LINE = 56
+"""Characters of a line of the legend that a panel has room for."""
 
 
 def draw_roc(results: Sequence[Finished], path: Path, *, tasks: Tasks = CORE) -> Path:
     """Draw the ROC curves of a task, a panel for each and a line for each result.
 
-    Both axes are logarithmic where the largest area is near 1: linear ones would leave most of the picture empty.
+    Trainings that differ in the seed only have one colour, lighter from seed to seed. Both axes are logarithmic where
+    the largest area is near 1: linear ones would leave most of the picture empty.
 
     Args:
         results: Good ones of one table.
@@ -51,9 +57,10 @@ def draw_roc(results: Sequence[Finished], path: Path, *, tasks: Tasks = CORE) ->
 
     figure_of, pyplot_close = _pyplot()
     task = task_of_result(results[0], tasks=tasks)
+    trainings = _trainings(results)
     curves = []
-    for result in results:
-        arrays, _ = read_file(result, PREDICTIONS)
+    for training in trainings:
+        arrays, _ = read_file(training.result, PREDICTIONS)
         curves.append(task.rocs(arrays["test.logits"], arrays["test.labels"]))
     if not curves[0]:
         raise DataError(f"The task {task.name} has no ROC curves.")
@@ -61,17 +68,14 @@ def draw_roc(results: Sequence[Finished], path: Path, *, tasks: Tasks = CORE) ->
     lines = [{panel: roc_curve(*of_result[panel]) for panel in panels} for of_result in curves]
     low_rates = "roc at low rates" in task.pictures
     near_one = not low_rates and max(auc(*line) for of_result in lines for line in of_result.values()) >= NEAR_ONE
-    size = (4.2 * len(panels), 5.2 + 0.19 * len(results))  # the legend is below
+    size = (4.2 * len(panels), 5.2 + 0.19 * sum(one.name.count("\n") + 1 for one in trainings))  # the legend is below
     figure, axes = figure_of(1, len(panels), figsize=size, sharey=True, squeeze=False)
     up = _missed if near_one else np.asarray
-    for index, (result, of_result) in enumerate(zip(results, lines, strict=True)):
-        seed = result.cell.seed
+    for training, of_result in zip(trainings, lines, strict=True):
         for panel, axis in zip(panels, axes[0], strict=True):
             false_rate, true_rate = of_result[panel]
-            name = result.cell.model + (f" (seed {seed})" if seed else "")
-            label = f"{name}  {auc(false_rate, true_rate):.4f}"
-            style = {"color": COLORS[index % len(COLORS)], "ls": _DASHES[index // len(COLORS) % len(_DASHES)]}
-            axis.plot(false_rate, up(true_rate), **style, lw=1.6, label=label)
+            label = f"{training.name}  {auc(false_rate, true_rate):.4f}"
+            axis.plot(false_rate, up(true_rate), **training.style, lw=1.6, label=label)
     for panel, axis in zip(panels, axes[0], strict=True):
         chance = np.geomspace(LOWEST_RATE, 1, 200) if low_rates or near_one else np.array([0, 1])
         axis.plot(chance, up(chance), color="0.7", lw=0.8, ls="--")
@@ -93,6 +97,30 @@ def draw_roc(results: Sequence[Finished], path: Path, *, tasks: Tasks = CORE) ->
     what = f"task {task.name}" if low_rates else "one class against the rest"
     figure.suptitle(f"{cell.data}, budget {cell.budget}, {what}", fontsize=11)
     return _save(figure, path, pyplot_close)
+
+
+class _Training(NamedTuple):
+    """A result with its name in the legend and the style of its line."""
+
+    result: Finished
+    name: str
+    style: dict[str, Any]
+
+
+def _trainings(results: Sequence[Finished]) -> list[_Training]:
+    """Return the trainings network by network, the best network first."""
+    found = []
+    for number, variant in enumerate(group_variants(results)):
+        for index, result in enumerate(variant.results):
+            seed = result.cell.seed
+            name = f"{variant.name} (seed {seed})" if seed or len(variant.results) > 1 else variant.name
+            style = {
+                "color": COLORS[number % len(COLORS)],
+                "ls": _DASHES[number // len(COLORS) % len(_DASHES)],
+                "alpha": max(_FAINTEST, 0.65**index),
+            }
+            found.append(_Training(result, textwrap.fill(name, _LONGEST_LINE), style))
+    return found
 
 
 def _missed(true_rates: NDArray[np.float64]) -> NDArray[np.float64]:

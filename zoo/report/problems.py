@@ -71,8 +71,10 @@ class Problem:
             return (
                 "These are smoke runs: they show that everything runs, and no difference between them means anything."
             )
-        if any(min(one.seeds) == 1 for one in self.comparisons):
+        if any(max(one.seeds) == 1 for one in self.comparisons):
             return "One training does not rank a network: with a single seed, two trainings are compared."
+        if any(one.one_and_several for one in self.comparisons):
+            return "One training does not rank a network: with a single seed, the spread of its trainings is unknown."
         return ""
 
 

@@ -24,8 +24,10 @@ from zoo.report.columns import (
     with_numbers,
 )
 from zoo.report.notes import failures, missing_twins, search_note, training_notes
-from zoo.results.baselines import find_standing
-from zoo.results.comparison import Variant, estimate, group_variants, in_words, problem_key, spread_note
+from zoo.results.baselines import NO_BASELINES, Standing, find_standing
+from zoo.results.cell import Cell
+from zoo.results.comparison import Variant, estimate, group_variants, problem_key, spread_note
+from zoo.results.naming import distinguish, have_other_phases, in_words, phases_in_words, variant_key, with_settings
 from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
 from zoo.results.verdict import Comparison
@@ -130,20 +132,27 @@ _STATED = {"lr", "weight_decay", "new_noise", "stream", "auxiliary"}
 """Settings that stand in every row already."""
 
 
-def _name(result: RunResult) -> str:
-    cell = result.cell
-    done = {"streamed": cell.training.get("stream"), "new noise": cell.training.get("new_noise"), "phases": cell.phases}
+def _how(cell: Cell, *, other_phases: bool) -> list[str]:
+    """Return what the name of a row states in any table."""
+    done = {"streamed": cell.training.get("stream"), "new noise": cell.training.get("new_noise")}
     how = [words for words, holds in done.items() if holds]
+    how += filter(None, [phases_in_words(cell, several=other_phases)])
     how += [f"channels {channels}"] if (channels := describe_channels(cell.recipe.channels)) else []
-    how += [f"auxiliary {names}"] if (names := cell.training.get("auxiliary")) else []
-    return f"{cell.model} ({', '.join(how)})" if how else cell.model
+    return how + ([f"auxiliary {names}"] if (names := cell.training.get("auxiliary")) else [])
 
 
 def _row_names(results: Sequence[RunResult]) -> dict[str, str]:
-    """Return run id -> name of a row, with the code and the hyper-parameters that runs of its model differ in."""
-    names = {}
+    """Return run id -> name of a row, with the code and the settings that runs of its model differ in.
+
+    Settings other than hyper-parameters are named where rows of several variants would have one name.
+    """
     hparams = _differing([(result.cell.model, result.cell.hparams) for result in results])
     versions = _differing([(result.cell.model, result.cell.versions) for result in results])
+    of_models: dict[str, list[Cell]] = {}
+    for result in results:
+        of_models.setdefault(result.cell.model, []).append(result.cell)
+    other_phases = {model: have_other_phases(cells) for model, cells in of_models.items()}
+    rows: dict[tuple[str, ...], list[RunResult]] = {}
     for result in results:
         cell = result.cell
         own = [
@@ -152,7 +161,14 @@ def _row_names(results: Sequence[RunResult]) -> dict[str, str]:
             if (cell.model, name) in hparams
         ]
         own += [f"{name} {version}" for name, version in cell.versions.items() if (cell.model, name) in versions]
-        names[result.run_id] = f"{_name(result)} ({', '.join(own)})" if own else _name(result)
+        base = with_settings(cell.model, _how(cell, other_phases=other_phases[cell.model]))
+        rows.setdefault((base, *own), []).append(result)
+    names = {}
+    for (base, *own), alike in rows.items():
+        variants = {variant_key(result.cell): result.cell for result in alike}
+        differing = dict(zip(variants, distinguish([*variants.values()]), strict=True))
+        for result in alike:
+            names[result.run_id] = with_settings(base, [*own, *differing[variant_key(result.cell)]])
     return names
 
 
@@ -166,7 +182,7 @@ def _differing(of_models: Sequence[tuple[str, Mapping[str, Any]]]) -> set[tuple[
 def result_notes(results: Sequence[Finished], names: Mapping[str, str]) -> list[str]:
     """Return the differences between the trainings of these results, and what networks that fit themselves report.
 
-    Learning rate and weight decay are left out, which have columns, and what the names of the rows state (`_name`).
+    Learning rate and weight decay are left out, which have columns, and what the names of the rows state (`_how`).
 
     Args:
         results: Results of one problem.
@@ -238,8 +254,13 @@ def _streamed(stream: StreamSummary) -> str:
     return f"trained on {counted(stream.images, 'image')}, none of them twice, rendered{rate}; {waited}"
 
 
-def seed_table(variants: Sequence[Variant]) -> ResultTable | None:
-    """Return mean and spread over seeds, or None where no variant has several."""
+def seed_table(variants: Sequence[Variant], *, standing: Standing = NO_BASELINES) -> ResultTable | None:
+    """Return mean and spread over seeds, or None where no variant has several.
+
+    Args:
+        variants: Variants of one problem, best first.
+        standing: Baselines and networks that do not beat them.
+    """
     if all(len(variant.results) == 1 for variant in variants):
         return None
     rows = []
@@ -247,12 +268,13 @@ def seed_table(variants: Sequence[Variant]) -> ResultTable | None:
         value = estimate(variant.results)
         seeds = ", ".join(str(result.cell.seed) for result in variant.results)
         between = f"{value.spread:.4f}" if value.seeds > 1 else "unknown"
-        rows.append([variant.name, seeds, f"{value.score:.4f}", between, f"{value.low:.4f} to {value.high:.4f}"])
+        name = variant.name + standing.label(variant.results[0])
+        rows.append([name, seeds, f"{value.score:.4f}", between, f"{value.low:.4f} to {value.high:.4f}"])
     return ResultTable(
         title="Over seeds",
         columns=["model", "seeds", f"mean {_words_of(variants[0].label)}", "spread", "95 % over images and seeds"],
         rows=rows,
-        notes=[spread_note(variants)],
+        notes=[*standing.footnotes, spread_note(variants)],
     )
 
 

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from zoo.data.channels import describe_channels
-from zoo.data.phases import describe_phases
 from zoo.data.recipe import canonical_json
-from zoo.results.cell import SCHEMA, Cell
+from zoo.results.cell import Cell
+from zoo.results.naming import distinguish, variant_key, with_settings
 from zoo.results.schema import Finished, RunResult
 from zoo.scores.schema import Scores
 from zoo.scores.stats import critical_value
 
 MACRO = "macro"
-PHASES = "trained on"
-"""Name of the phases of a training among the settings that distinguish variants."""
 
 
 def problem_key(cell: Cell, *, any_train_size: bool = False) -> str:
@@ -83,65 +79,23 @@ def group_variants(results: Iterable[RunResult], *, any_train_size: bool = False
     groups: dict[str, list[Finished]] = {}
     for result in results:
         if result.status == "ok":
-            groups.setdefault(canonical_json(_decided(result.cell, any_train_size)), []).append(result)
-    settings = [_settings(group[0].cell, any_train_size) for group in groups.values()]
+            groups.setdefault(variant_key(result.cell, any_train_size=any_train_size), []).append(result)
+    of_models: dict[str, list[list[Finished]]] = {}
+    for group in groups.values():
+        of_models.setdefault(group[0].cell.model, []).append(sorted(group, key=lambda result: result.cell.seed))
     found = []
-    for group, own in zip(groups.values(), settings, strict=True):
-        model = group[0].cell.model
-        others = [other for other in settings if other["model"] == model]
-        differing = [
-            _difference(name, value, others)
-            for name, value in own.items()
-            # What another one does without, such as the plugin of a channel, is named by other settings.
-            if any(other.get(name, value if name.startswith("versions.") else None) != value for other in others)
+    for model, own in of_models.items():
+        differing = distinguish([group[0].cell for group in own], any_train_size=any_train_size)
+        found += [
+            Variant(name=with_settings(model, settings), results=tuple(group))
+            for group, settings in zip(own, differing, strict=True)
         ]
-        ordered = sorted(group, key=lambda result: result.cell.seed)
-        found.append(Variant(name=f"{model} ({', '.join(differing)})" if differing else model, results=tuple(ordered)))
     return sorted(found, key=lambda variant: (-variant.rank, variant.name))
 
 
 def names_of_rows(variants: Iterable[Variant]) -> dict[str, str]:
     """Return run id -> name of its variant."""
     return {result.run_id: variant.name for variant in variants for result in variant.results}
-
-
-def _difference(name: str, value: Any, others: Sequence[Mapping[str, Any]]) -> str:
-    """Return a setting in words, short where it need not be told from another one of the same model."""
-    if name == PHASES and all(other.get(PHASES, value) == value for other in others):
-        return "phases"  # which ones is stated below the table
-    return f"{name.rpartition('.')[2] if not name.startswith('versions.') else name[9:]} {in_words(value)}"
-
-
-def in_words(value: Any) -> Any:
-    """Return a setting as names of variants hold it: of a digest, such as that of initial weights, its first digits."""
-    if value == "":
-        return "none"
-    return value[:15] if isinstance(value, str) and value.startswith("sha256:") else value
-
-
-def _decided(cell: Cell, any_train_size: bool) -> dict[str, Any]:
-    """Return a cell without its seeds, and without its training size where that may differ."""
-    content = {"schema": SCHEMA, **{name: value for name, value in cell.identity().items() if name != "seed"}}
-    if content.pop("train_seed", None) is not None:
-        content["training images"] = "of each seed"
-    content.pop("predictions", None)  # a method that was trained several times elsewhere, each with its seed
-    content["recipe"] = cell.recipe.of_image_alone.identity()
-    if channels := describe_channels(cell.recipe.channels):
-        content["channels"] = channels
-    if content.pop("phases", None):
-        content[PHASES] = describe_phases(cell.phases)
-    if any_train_size:
-        for field in ("sizes", "images"):
-            content[field] = {name: value for name, value in content.get(field, {}).items() if name != "train"}
-    return content
-
-
-def _settings(cell: Cell, any_train_size: bool) -> dict[str, Any]:
-    """Return the leaves of a cell without its seed, by dotted name."""
-    leaves: dict[str, Any] = {}
-    for name, value in _decided(cell, any_train_size).items():
-        leaves |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
-    return leaves
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -222,12 +176,23 @@ def interval_of_mean(values: Sequence[float], intervals: Sequence[tuple[float, f
     lows, highs = np.array(intervals, dtype=float).T
     # Areas and shares end at 0 and 1.
     least, most = (0.0, 1.0) if all(0 <= end <= 1 for one in intervals for end in one) else (-math.inf, math.inf)
-    mean, reach = _mean(values), 0.0
-    if len(values) > 1:
-        reach = critical_value(degrees_of_freedom=len(values) - 1) * spread(values) / math.sqrt(len(values))
+    low, high = with_spread(_mean(values), (_mean(lows), _mean(highs)), trainings=values)
+    return max(least, low), min(most, high)
+
+
+def with_spread(middle: float, ends: tuple[float, float], *, trainings: Sequence[float]) -> tuple[float, float]:
+    """Return a 95 % interval over images that is widened by the spread between trainings.
+
+    Args:
+        middle: Mean score of the trainings, or its difference from another score.
+        ends: Interval of this number over the test images.
+        trainings: Score of each training; the spread of a single one is unknown and adds nothing.
+    """
+    reach, count = 0.0, len(trainings)
+    if count > 1:
+        reach = critical_value(degrees_of_freedom=count - 1) * spread(trainings) / math.sqrt(count)
     # Errors of images and of seeds are independent, so their squares add.
-    down, up = math.hypot(mean - _mean(lows), reach), math.hypot(_mean(highs) - mean, reach)
-    return max(least, mean - down), min(most, mean + up)
+    return middle - math.hypot(middle - ends[0], reach), middle + math.hypot(ends[1] - middle, reach)
 
 
 def estimate(results: Sequence[Finished]) -> Estimate:

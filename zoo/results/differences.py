@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import combinations
 
 from zoo.errors import DataError, MissingError
-from zoo.results.comparison import Variant
+from zoo.results.comparison import Variant, with_spread
 from zoo.results.samples import Sample, read_sample
 from zoo.results.verdict import Comparison, Verdict
 from zoo.scores.stats import (
@@ -54,8 +54,9 @@ def compare_samples(samples: Sequence[Sample]) -> list[Comparison]:
     The error of a difference has two sources. The trainings: each variant's variance between seeds over their number.
     The images: DeLong's paired variance of the areas averaged over seeds, less the part that is each training's own,
     which the variance between seeds holds already. Both are added; the p-value is Student's with Welch and
-    Satterthwaite's degrees of freedom, corrected for the pairs of the table (Holm). Where a variant has one seed, only
-    the source of the images can be estimated: the trainings are compared and not the networks.
+    Satterthwaite's degrees of freedom, corrected for the pairs of the table (Holm). Where a variant has one seed, the
+    spread of its trainings is unknown: trainings are compared and not the networks. Their interval is over images and
+    the trainings of the other variant, where it has several.
 
     Args:
         samples: Samples of one problem.
@@ -80,7 +81,7 @@ def compare_by(samples: Sequence[Sample], row: int) -> list[Comparison]:
 
 
 def _compare_two(one: Sample, other: Sample, row: int, *, pairs: int) -> tuple[Comparison, float]:
-    """Return a comparison before it is corrected and judged, and its p value, over images only with single seeds.
+    """Return a comparison before it is corrected and judged, and its p value.
 
     Args:
         one, other: Samples on the same test images.
@@ -94,11 +95,11 @@ def _compare_two(one: Sample, other: Sample, row: int, *, pairs: int) -> tuple[C
     several = min(len(one.areas), len(other.areas)) > 1
     images = float(((one.components[row] - other.components[row]) ** 2).sum())
     parts = []
-    if several:
-        for each in (one, other):
-            count = len(each.areas)
-            parts.append((float(each.areas[:, row].var(ddof=1)) / count, count - 1.0))
-            images -= float(each.own[row]) / count
+    repeated = [each for each in (one, other) if len(each.areas) > 1]
+    for each in repeated:
+        count = len(each.areas)
+        parts.append((float(each.areas[:, row].var(ddof=1)) / count, count - 1.0))
+        images -= float(each.own[row]) / count
     images = max(0.0, images)
     if images + sum(part for part, _ in parts) < 1e-20:  # no pair of images is ranked differently, up to rounding
         images = float(max(one.largest[row], other.largest[row])) ** 2
@@ -112,8 +113,12 @@ def _compare_two(one: Sample, other: Sample, row: int, *, pairs: int) -> tuple[C
     p = two_sided_p(difference / error, degrees_of_freedom=freedom)
     if not several:
         low, high = _over_images(one, other, row)
+        for each in repeated:  # one variant at most
+            low, high = with_spread(difference, (low, high), trainings=each.areas[:, row].tolist())
         # Below 0.05 where, and only where, the interval ends above 0.
-        p = two_sided_p(critical_value() * difference / (difference - low)) if difference > low else 1.0
+        reach = critical_value(degrees_of_freedom=freedom)
+        deviation = reach * difference / (difference - low) if difference > low else 0.0
+        p = two_sided_p(deviation, degrees_of_freedom=freedom)
     strictest = 1 - SIGNIFICANCE / pairs
     detectable = error * sum(critical_value(level, degrees_of_freedom=freedom) for level in (strictest, 2 * POWER - 1))
     limit = (1 - float(other.areas[:, row].mean())) * MATTERS

@@ -32,7 +32,7 @@ from zoo.tasks.find import CORE, Tasks
 from zoo.tasks.task import Estimated, Task
 
 R = TypeVar("R")
-VERSION = 12
+VERSION = 13
 """Raise it when what is kept changes, so that older files are made again."""
 DIGEST = "report.json"
 LOWEST_RATE = 1e-3

@@ -9,8 +9,9 @@ Verdict = Literal["higher", "trainings differ", "trainings alike", "too few trai
 """Outcome of a comparison.
 
 "higher": the first network is better, beyond chance. "trainings differ" and "trainings alike": a network has a single
-training, so these trainings are compared and not the networks. "too few trainings" and "too few images": nothing was
-found, and a difference that matters would not have been found. "none found": nothing was found, and it would have been.
+training, so trainings are compared and not the networks; of the other network the mean, where it has several. "too few
+trainings" and "too few images": nothing was found, and a difference that matters would not have been found. "none
+found": nothing was found, and it would have been.
 """
 
 
@@ -23,7 +24,8 @@ class Comparison:
         score: "macro", for the score that ranks networks, or another score, such as a class for its area.
         label: Name of the score for readers, such as "macro AUC".
         difference: Difference of the scores, averaged over seeds; first less second.
-        low, high: 95 % interval of the difference, not corrected; over images only where a variant has one seed.
+        low, high: 95 % interval of the difference, not corrected; over images and the trainings of a variant that has
+            several.
         p: Two-sided p value of the networks; None where a variant has one seed.
         corrected: P after Holm, over all pairs of the table; None where a variant has one seed.
         verdict: Outcome.
@@ -54,6 +56,11 @@ class Comparison:
         return self.verdict in ("higher", "trainings differ")
 
     @property
+    def one_and_several(self) -> bool:
+        """Whether a single training is compared with the mean of several."""
+        return min(self.seeds) == 1 < max(self.seeds)
+
+    @property
     def chance(self) -> str:
         """The corrected p value as a text; "" where the networks are not compared."""
         if self.corrected is None:
@@ -64,13 +71,22 @@ class Comparison:
         """Return a sentence for a reader."""
         direction, side = ("lower", "below") if self.better == "lower" else ("higher", "above")
         over = " over images" if self.corrected is None else ""
+        over += f" and {max(self.seeds)} trainings" if self.one_and_several else ""
         numbers = f"{self.difference:+.4f}, 95 %{over} {self.low:+.4f} to {self.high:+.4f}"
         numbers += f", corrected p {self.chance}" if self.chance else ""
         numbers += "; not beyond chance, corrected for all pairs of the table" if self.corrected_away else ""
         if self.verdict.startswith("too few"):
             numbers += f"; a difference below {self.detectable:.4f} would often be missed"
-        sentence = _SENTENCES[self.verdict].format(
-            first=self.first, second=self.second, what=self.label, direction=direction, side=side
+        first, second = self.first, self.second
+        sentences = _SENTENCES
+        if self.one_and_several:
+            first, second = (
+                f"{name} ({'one training' if count == 1 else f'mean of {count}'})"
+                for name, count in zip((first, second), self.seeds, strict=True)
+            )
+            sentences = _ONE_AND_SEVERAL
+        sentence = sentences[self.verdict].format(
+            first=first, second=second, what=self.label, direction=direction, side=side
         )
         return f"{sentence}: {numbers}"
 
@@ -83,3 +99,8 @@ _SENTENCES: dict[Verdict, str] = {
     "too few images": "Too few test images to tell {first} and {second} apart in {what}",
     "none found": "No difference found in {what} between {first} and {second}",
 }
+_ONE_AND_SEVERAL: dict[Verdict, str] = {
+    "trainings differ": "{first} {side} {second} in {what}; one training does not rank a network",
+    "trainings alike": "{first} and {second} cannot be told apart in {what}",
+}
+"""Sentences on a single training and the mean of several."""

@@ -1,0 +1,109 @@
+"""Names of variants: the settings in which trainings of one model differ, in short form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from zoo.data.channels import describe_channels
+from zoo.data.phases import describe_params, describe_phases
+from zoo.data.recipe import canonical_json, short_hash
+from zoo.results.cell import SCHEMA, Cell
+
+_PHASES = "trained on"
+"""Name of the phases of a training among the settings that distinguish variants."""
+
+
+def variant_key(cell: Cell, *, any_train_size: bool = False) -> str:
+    """Return a text that is equal for cells which differ in nothing but the seed.
+
+    Args:
+        cell: Cell of a result.
+        any_train_size: Whether the number of training images may differ, as along a learning curve.
+    """
+    return canonical_json(_decided(cell, any_train_size))
+
+
+def distinguish(cells: Sequence[Cell], *, any_train_size: bool = False) -> list[list[str]]:
+    """Return the settings of each cell in which it differs from the others, in short form.
+
+    Args:
+        cells: Cells of one model, one for each variant.
+        any_train_size: Whether the number of training images may differ, as along a learning curve.
+    """
+    several = have_other_phases(cells)
+    settings = [_settings(cell, any_train_size) for cell in cells]
+    return [
+        [
+            phases_in_words(cell, several=several) if name == _PHASES else f"{_short(name)} {in_words(value)}"
+            for name, value in own.items()
+            if _differs(name, value, settings)
+        ]
+        for cell, own in zip(cells, settings, strict=True)
+    ]
+
+
+def with_settings(name: str, settings: Sequence[str]) -> str:
+    """Return a name with settings in brackets, or the name alone without any."""
+    return f"{name} ({', '.join(settings)})" if settings else name
+
+
+def have_other_phases(cells: Iterable[Cell]) -> bool:
+    """Return whether trainings in several phases are among these cells which differ in them."""
+    return len({describe_phases(cell.phases) for cell in cells if len(cell.phases) > 1}) > 1
+
+
+def phases_in_words(cell: Cell, *, several: bool) -> str:
+    """Return the phases of a training as names hold them: "trained on depth 4" for one, "phases" for more.
+
+    Args:
+        cell: Cell with phases; without any, the text is empty.
+        several: Whether other trainings of its model have other phases. Digits of a hash then tell them apart; a note
+            of the table states the phases in full.
+    """
+    if len(cell.phases) < 2:
+        return "".join(f"{_PHASES} {describe_params(phase.params)}" for phase in cell.phases)
+    return f"phases {short_hash(describe_phases(cell.phases))[:4]}" if several else "phases"
+
+
+def in_words(value: Any) -> Any:
+    """Return a setting as names of variants hold it: of a digest, such as that of initial weights, its first digits."""
+    if value == "":
+        return "none"
+    return value[:15] if isinstance(value, str) and value.startswith("sha256:") else value
+
+
+def _differs(name: str, value: Any, settings: Sequence[Mapping[str, Any]]) -> bool:
+    # What another one does without, such as the plugin of a channel, is named by other settings.
+    absent = value if name.startswith("versions.") else None
+    return any(other.get(name, absent) != value for other in settings)
+
+
+def _short(name: str) -> str:
+    """Return the last part of a dotted name; that of a distribution may hold dots."""
+    return name.removeprefix("versions.") if name.startswith("versions.") else name.rpartition(".")[2]
+
+
+def _decided(cell: Cell, any_train_size: bool) -> dict[str, Any]:
+    """Return a cell without its seeds, and without its training size where that may differ."""
+    content = {"schema": SCHEMA, **{name: value for name, value in cell.identity().items() if name != "seed"}}
+    if content.pop("train_seed", None) is not None:
+        content["training images"] = "of each seed"
+    content.pop("predictions", None)  # a method that was trained several times elsewhere, each with its seed
+    content["recipe"] = cell.recipe.of_image_alone.identity()
+    if channels := describe_channels(cell.recipe.channels):
+        content["channels"] = channels
+    if content.pop("phases", None):
+        content[_PHASES] = describe_phases(cell.phases)
+    if any_train_size:
+        for field in ("sizes", "images"):
+            content[field] = {name: value for name, value in content.get(field, {}).items() if name != "train"}
+    return content
+
+
+def _settings(cell: Cell, any_train_size: bool) -> dict[str, Any]:
+    """Return the leaves of a cell without its seed, by dotted name."""
+    leaves: dict[str, Any] = {}
+    for name, value in _decided(cell, any_train_size).items():
+        leaves |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
+    return leaves
