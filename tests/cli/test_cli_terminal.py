@@ -17,6 +17,7 @@ from click.shell_completion import get_completion_class
 from rich.console import Console
 from rich.table import Table
 
+from zoo.budgets import BUDGETS
 from zoo.cli import cli, main
 from zoo.cli.terminal import PlainColumn, PlainConsole, styled
 
@@ -168,6 +169,13 @@ def test_completion_shows_summaries_on_one_line(shell, monkeypatch):
     for item in items:
         assert hostile["MARKUP"] in item.help
         assert not OBEYED.search(script.format_completion(item))
+
+
+def test_completion_shows_what_each_budget_is():
+    script = get_completion_class("fish")(cli, {}, "zoo", "_ZOO_COMPLETE")
+    items = script.get_completions(["bench", "--budget"], "")
+    assert [item.value for item in items] == list(BUDGETS)
+    assert all(item.help for item in items)
 
 
 @pytest.mark.slow  # two trainings
