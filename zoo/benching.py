@@ -222,6 +222,8 @@ def _bench(
     where = Where(**{one.name: values[one.name] for one in fields(Where) if one.name in values})
     note = logging.getLogger(__name__).warning
     plan = plan_bench(host, request, suite=suite, study=study, given=options, note=lambda said: note("%s", said))
+    if about_team := where.note_on_team(plan.cells):
+        note("%s", about_team)
     for problem in plan.problems:
         logging.getLogger(__name__).warning("%s: %s", suite, problem)
     if fresh_test is not None:

@@ -17,13 +17,15 @@ class Budget:
         name: Name of the budget.
         sizes: Number of images for each split.
         training: Settings that differ from the defaults of `zoo.plan.settings`.
-        note: Information that readers need to judge the scores.
+        note: Information that readers need to judge the scores, whatever the images.
+        size_note: Information on the numbers of images; true of simulated images in the budget's own numbers only.
     """
 
     name: str
     sizes: Mapping[str, int]
     training: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    size_note: str = ""
 
 
 # `DatasetSpec.budget_phases` divides the epochs.
@@ -40,21 +42,21 @@ BUDGETS = {
             name="laptop",
             sizes={"train": 16_384, "val": 1024, "test": 2048},
             training={"epochs": 14, "batch_size": 64},
-            note="a laptop-size problem; 67,500 training images: --budget evening",
+            size_note="a laptop-size problem; 67,500 training images: --budget evening",
         ),
         Budget(
             name="evening",
             # As many training images as paper, with larger pixels, for a computer without a GPU.
             sizes={"train": 67_500, "val": 4096, "test": 7_500},
             training={"epochs": 32, "batch_size": 128},
-            note="an evening-size problem; larger images, with a GPU: --budget paper",
+            size_note="an evening-size problem; larger images, with a GPU: --budget paper",
         ),
         Budget(
             name="paper",
             # 75,000 images as in the published sets, a tenth of them reserved for choosing the checkpoint.
             sizes={"train": 67_500, "val": 7_500, "test": 7_500},
             training={"epochs": 30, "batch_size": 128},
-            note="paper-size: 67,500 training, 7,500 validation and 7,500 test images",
+            size_note="paper-size: 67,500 training, 7,500 validation and 7,500 test images",
         ),
     )
 }

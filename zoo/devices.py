@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from zoo.errors import MissingError, UsageError, nearest
+from zoo.plurals import counted
 from zoo.processor import has_fast_bf16
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,18 @@ def note_on_auto(device: str) -> str:
     if device != "auto" or planned_device(device) != "cpu":
         return ""
     return "no GPU was found on this machine, so the plan is for the CPU; to plan for GPUs elsewhere: --device cuda"
+
+
+def note_on_processes(device: str, processes: int) -> str:
+    """Return a sentence on a network that several processes train on the CPU because no GPU was found, or "".
+
+    Args:
+        device: Requested device.
+        processes: Number of processes that train a network together.
+    """
+    if device != "auto" or processes == 1 or planned_device(device) != "cpu":
+        return ""
+    return f"no GPU was found: {counted(processes, 'process')} on CPU cores train each network"
 
 
 def _surely_no_gpu() -> bool:

@@ -132,7 +132,7 @@ def predict(
     """
     from zoo.inference.files import predict_files
     from zoo.inference.predict_shares import run_predictions
-    from zoo.inference.prepare import Preparation
+    from zoo.inference.prepare import Preparation, check_scale
     from zoo.inference.read import expand, require_files
     from zoo.models.load import load_weights
     from zoo.models.trained import AVERAGES
@@ -156,6 +156,7 @@ def predict(
     names = list(map(str, named))
     paths = list(require_files(expand(names, stdin=()), names))
     trained = load_weights(host, path)
+    check_scale(preparation, trained.about)  # before shares are started
     if launch is None or shards is None:
         return predict_files(
             trained.to(device), paths, preparation=preparation, average=average, batch_size=batch_size

@@ -132,7 +132,8 @@ class DatasetSpec(Spec):
         simulated: Whether the target returns a population, so that a simulator is needed.
         check: For images that exist, "module:attribute" of a function that is called as `check(**params)` while a plan
             is made. It reads no image, and raises `zoo.errors.UsageError` or ValueError for values that the target
-            refuses.
+            refuses. It may return the names of the images (`zoo.data.images.ListedImages`): the plan then states how
+            many there are.
         params: Every parameter and prior with its default; `--set data.NAME=VALUE` may change only these.
         meanings: Parameter -> what it is, with its unit, for `zoo show`.
         budgets: Budget -> {parameter: value}: values that make the problem fit a budget; `--set` overrides them. A

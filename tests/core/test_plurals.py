@@ -18,7 +18,7 @@ NOUNS = (
 ADJECTIVE = r"(?:(?!(?:and|has|holds|images|in|is|of|on) )[a-z-]+ )?"
 COUNTS = re.compile(rf"^ {ADJECTIVE}(?:(?:{NOUNS})\b(?!/s)|[a-z]+\(s\))")
 """Text after a value that makes the value the number of things."""
-NAMES = {"split", "_IN_WORDS[name]"}
+NAMES = {"split", "SPLIT_WORDS[name]"}
 """Values that are words, as in "the test images"."""
 SOURCES = sorted(
     path

@@ -246,8 +246,9 @@ def test_budgets_grow():
     for smaller, larger in pairwise(BUDGETS.values()):
         assert all(smaller.sizes[split] <= larger.sizes[split] for split in ("train", "val", "test"))
         assert smaller.sizes != larger.sizes
-        assert smaller.note
-        assert smaller.note != larger.note
+        told, more = (f"{budget.note}{budget.size_note}" for budget in (smaller, larger))
+        assert told
+        assert told != more
 
 
 def test_devices_are_resolved(monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 import reportdata
 from msgspec.structs import replace
 
+from zoo.budgets import BUDGETS
 from zoo.data.about import budget_note, changed_note
 from zoo.data.phases import Phase
 from zoo.data.recipe import Recipe
@@ -82,8 +83,7 @@ def test_best_first_and_failed_last_with_their_cause(table):
     assert table.notes[-2:] == [
         "toyzoo/broken, seed 0: RuntimeError: no such luck", "toyzoo/large, seed 3: the cause is unknown",
     ]  # fmt: skip
-    assert "laptop-size" in table.notes[0]
-    assert table.notes[0].endswith("; stripes four times as wide")
+    assert table.notes[0] == "stripes four times as wide"
     assert {len(row) for row in table.rows} == {len(table.columns)}
 
 
@@ -310,6 +310,23 @@ def test_the_note_of_a_budget_is_left_out_where_its_images_were_changed():
         reportdata.STRIPES, params={"image_size": 99, "rays": 1}, budgets={"laptop": small}, shown=("image_size",)
     )
     images = [small, {**small, "rays": 1}, {**small, "image_size": 99}]
-    said = [budget_note("laptop", dataset, params) for params in images]
+    sizes = [BUDGETS["laptop"].sizes]
+    said = [budget_note("laptop", dataset, params, sizes=sizes, simulated=True) for params in images]
     assert [text.endswith("; stripes four times as wide") for text in said] == [True, True, False]
     assert all("laptop-size" in text for text in said)
+
+
+@pytest.mark.parametrize(
+    ("budget", "changed", "simulated", "said"),
+    [
+        ("laptop", {}, True, "a laptop-size problem; 67,500 training images: --budget evening"),
+        ("laptop", {"train": 1024}, True, ""),
+        ("laptop", {}, False, ""),
+        ("evening", {"test": 100}, True, ""),
+        ("paper", {}, False, ""),
+        ("smoke", {"train": 100}, False, "smoke: checks that everything runs; the scores are not meaningful"),
+    ],
+)
+def test_the_note_on_the_size_of_a_budget_is_of_simulated_images_in_its_numbers(budget, changed, simulated, said):
+    usual = BUDGETS[budget].sizes
+    assert budget_note(budget, None, {}, sizes=[usual, {**usual, **changed}], simulated=simulated) == said

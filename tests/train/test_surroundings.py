@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from zoo import devices
-from zoo.devices import device_here, note_on_auto, planned_device, resolve_device
+from zoo.devices import device_here, note_on_auto, note_on_processes, planned_device, resolve_device
 from zoo.errors import MissingError, UsageError
 from zoo.train import fabric as fabric_module
 from zoo.train.fabric import make_fabric
@@ -71,6 +71,7 @@ def test_a_device_that_is_named_is_planned_for_wherever_it_is(monkeypatch):
         planned_device("cudaa")
     assert "plan is for the CPU" in note_on_auto("auto")
     assert note_on_auto("cpu") == note_on_auto("cuda") == ""
+    assert note_on_processes("cpu", 4) == note_on_processes("cuda", 4) == note_on_processes("auto", 1) == ""
 
 
 def test_a_login_node_without_a_gpu_plans_for_one_and_refuses_only_to_train_on_it(
@@ -93,6 +94,10 @@ def test_a_login_node_without_a_gpu_plans_for_one_and_refuses_only_to_train_on_i
     assert code == 0
     assert '"budget": "laptop"' in printed.out
     assert "note: no GPU was found on this machine, so the plan is for the CPU" in printed.err
+    team = "note: no GPU was found: 4 processes on CPU cores train each network\n"
+    assert team not in printed.err
+    assert team in run("--devices", "4", "--dry-run")[1].err
+    assert team not in run("--devices", "4", "--dry-run", "--device", "cpu")[1].err
     code, printed = run("--device", "cuda", "--match", "time", "--dry-run")
     assert code == 3
     assert "device 'cuda' is not available" in printed.err

@@ -119,6 +119,8 @@ def bench(
     if suite is not None and suite.title:
         echo(suite.title, err=True, bold=True)
     stored = print_plan(host, cells, store, force=where.force, minutes=plan.minutes)
+    if about_team := where.note_on_team(cells):
+        echo(f"note: {about_team}", err=True)
     for problem in plan.problems:
         echo(f"note: {problem}", err=True)
     if dry_run:

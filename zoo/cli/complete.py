@@ -47,7 +47,7 @@ def _specs(kind: type[Spec]) -> Complete:
 
 
 def _budgets(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    return _items(incomplete, ((name, budget.note) for name, budget in BUDGETS.items()))
+    return _items(incomplete, ((name, budget.note or budget.size_note) for name, budget in BUDGETS.items()))
 
 
 def complete_runs(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -13,6 +13,8 @@ from zoo.cli.context import console
 from zoo.data.about import budget_note
 from zoo.data.channels import describe_channels
 from zoo.data.phases import describe_phases
+from zoo.data.recipe import SPLIT_WORDS
+from zoo.plan.existing import count_existing
 from zoo.plurals import counted
 from zoo.registry import datasets_by_id
 from zoo.specs import DatasetSpec, ModelSpec
@@ -74,8 +76,13 @@ def print_plan(
         out.print("  ", styled(cell.run_id, "dim"), line, state, sep="")  # a narrow terminal folds no run id
     if minutes and (left := sum(minutes.get(cell.run_id, 0.0) for cell in cells if cell.run_id not in there)):
         out.print(f"about {counted(round(left), 'minute')} for the cells with a stated time")
-    if first.budget == "smoke" or any(cell.recipe.simulator is not None for cell in cells):
-        out.print(budget_note(first.budget, datasets_by_id(host).get(first.data), first.recipe.params), style="dim")
+    for line in _existing_images(host, cells):
+        out.print(line, style="dim")
+    if note := budget_note(
+        first.budget, datasets_by_id(host).get(first.data), first.recipe.params, sizes=[cell.sizes for cell in cells],
+        simulated=all(cell.recipe.simulator is not None for cell in cells),
+    ):  # fmt: skip
+        out.print(note, style="dim")
     if any(cell.phases_from for cell in cells):
         out.print("to train without the phases of the budget: --set train.phases=none", style="dim")
     if alone := dict.fromkeys(cell.model for cell in cells if cell.fits_itself):
@@ -92,6 +99,28 @@ def _simulators(cells: list[Cell]) -> str:
     """Return " by" and the simulators of the images; "" where all exist already."""
     found = dict.fromkeys(cell.recipe.simulator for cell in cells if cell.recipe.simulator is not None)
     return f" by {', '.join(found)}" if found else ""
+
+
+def _existing_images(host: Host, cells: Sequence[Cell]) -> list[str]:
+    """Return sentences on data sets of existing images: how many there are where they are fewer than asked for."""
+    lines = []
+    problems = {(cell.recipe.hash, *cell.sizes.items()): cell for cell in cells if cell.recipe.simulator is None}
+    for cell in problems.values():
+        there = count_existing(host, cell.recipe, cell.sizes)
+        if there is None:
+            lines.append(f"{cell.data}: existing images, at most {_in_splits(cell.sizes)}")
+            continue
+        few = {split: number for split, number in there.items() if number < cell.sizes[split]}
+        if few:
+            wanted = ", ".join(f"{cell.sizes[split]:,}" for split in few)
+            source = f"of the budget {cell.budget}" if cell.sizes == find_budget(cell.budget).sizes else "asked for"
+            lines.append(f"{cell.data}: {_in_splits(few)}, fewer than the {wanted} {source}")
+    return lines
+
+
+def _in_splits(sizes: Mapping[str, int]) -> str:
+    """Return "716 training, 103 validation, 205 test images" of splits and their numbers."""
+    return ", ".join(f"{number:,} {SPLIT_WORDS[split]}" for split, number in sizes.items()) + " images"
 
 
 def _precisions(cells: list[Cell]) -> str:

@@ -117,7 +117,7 @@ def predict(
         without_skill,
         write_population,
     )
-    from zoo.inference.prepare import Preparation
+    from zoo.inference.prepare import Preparation, check_scale
     from zoo.inference.read import each_once, expand, require_files
     from zoo.models.load import load_weights
     from zoo.models.trained import AVERAGES
@@ -128,6 +128,7 @@ def predict(
     paths = require_files(expand(files, stdin=sys.stdin), files)
     with printing_to_stderr():
         trained = load_weights(host, path)
+    check_scale(preparation, trained.about)  # before shares are started
     repeated: list[Path] = []
     if population is not None:
         check_population(trained.about.targets, population, average=average)

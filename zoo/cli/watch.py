@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from zoo.progress import Progress
-    from zoo.results.schema import RunResult
+    from zoo.results.schema import Finished, RunResult
     from zoo.run.matrix import CellState
 
 LINE_SECONDS = 15.0
@@ -171,10 +171,19 @@ def _outcome(result: RunResult) -> Text:
     from zoo.cli.terminal import styled
 
     if result.status == "ok":
-        return styled(
-            f"{result.test.headline.label} {result.test.headline.value:.4f} in {duration(result.seconds)}", ""
-        )
+        headline = result.test.headline
+        return styled(f"{_kept(result)}{headline.label} {headline.value:.4f} in {duration(result.seconds)}", "")
     return styled(result.status, "red")
+
+
+def _kept(result: Finished) -> str:
+    """Return the kept epoch and its validation score, since progress shows those of earlier epochs only."""
+    if result.val is None:
+        return ""
+    score = f"val {result.val.in_words().removeprefix('validation ')}"
+    if result.cell.fits_itself:
+        return f"{score}; "
+    return f"kept epoch {result.val.epoch} of {result.cell.training['epochs']}, {score}; "
 
 
 def duration(seconds: float) -> str:

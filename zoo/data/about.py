@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -80,7 +80,14 @@ def changed_note(dataset: DatasetSpec | None, params: Mapping[str, Any]) -> str:
     return "; ".join(changed)
 
 
-def budget_note(budget: str, dataset: DatasetSpec | None, params: Mapping[str, Any]) -> str:
+def budget_note(
+    budget: str,
+    dataset: DatasetSpec | None,
+    params: Mapping[str, Any],
+    *,
+    sizes: Iterable[Mapping[str, int]],
+    simulated: bool,
+) -> str:
     """Return what a reader must know of a budget to judge scores on a data set; "" for an unknown budget.
 
     Args:
@@ -88,13 +95,22 @@ def budget_note(budget: str, dataset: DatasetSpec | None, params: Mapping[str, A
         dataset: Spec of the data set; None where its plugin is not installed.
         params: Parameters of the images. The data set's own note describes those of the budget: it is left out where
             a parameter that a reader must know has another value.
+        sizes: Split -> number of images, of each training. The note on the budget's size is left out where a number
+            is not the budget's.
+        simulated: Whether a simulator made the images. Of existing images, there may be fewer than a budget asks for,
+            and no budget has larger ones: its note on the size is left out.
     """
     own = ""
     if dataset is not None:
         values = dataset.budgets.get(budget, {})
         changed = any(params.get(name) != value for name, value in values.items() if name in dataset.shown)
         own = "" if changed else dataset.budget_notes.get(budget, "")
-    return "; ".join(filter(None, (BUDGETS[budget].note if budget in BUDGETS else "", own)))
+    size = note = ""
+    if budget in BUDGETS:
+        chosen = BUDGETS[budget]
+        note = chosen.note
+        size = chosen.size_note if simulated and all(each == chosen.sizes for each in sizes) else ""
+    return "; ".join(filter(None, (note, size, own)))
 
 
 def defaults_at(dataset: DatasetSpec, version: int) -> dict[str, Any]:

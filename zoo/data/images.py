@@ -63,6 +63,18 @@ class ImageSet:
             raise DataError("ids must be unique: equal ids could put one image into two splits.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ListedImages:
+    """Names of images that exist already: what the check of a `DatasetSpec` may return, so that a plan counts them.
+
+    Args:
+        ids, split: As those of the `ImageSet` that the target will return, in any order.
+    """
+
+    ids: Sequence[str]
+    split: Sequence[str] | None = None
+
+
 @dataclass(frozen=True)
 class Rows:
     """Some rows of an array that stays on disk: only requested rows are read, and they are not kept.
@@ -111,7 +123,7 @@ TEST_FRACTION, VAL_FRACTION = 0.2, 0.1
 
 
 def assign_splits(
-    image_set: ImageSet, sizes: Mapping[str, int], *, seed: int, train_seed: int | None = None
+    image_set: ImageSet | ListedImages, sizes: Mapping[str, int], *, seed: int, train_seed: int | None = None
 ) -> dict[str, NDArray[np.int64]]:
     """Return split -> image indices, at most the wanted sizes.
 

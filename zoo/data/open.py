@@ -18,7 +18,7 @@ from zoo.data.content import check_content
 from zoo.data.folder import Shard, cache_folder, fill_folder, open_folder
 from zoo.data.images import ImageSet, assign_splits, chunks_of
 from zoo.data.question import Question, all_classes
-from zoo.data.recipe import Recipe
+from zoo.data.recipe import SPLIT_WORDS, Recipe
 from zoo.data.shards import SHARD_SIZE
 from zoo.data.share import WHOLE, Share
 from zoo.data.simulate import Simulation
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 SimulationProgress = Callable[[str, int, int], None]
 
 
-_IN_WORDS = {"train": "training", "val": "validation", "test": "test"}
 _USELESS = {
     "train": "a network cannot learn them",
     "val": "no AUC can choose an epoch",
@@ -182,7 +181,7 @@ class Dataset:
             index = np.sort(self._splits(content, self.sizes)[name])
             images = len(index)
             labels = np.asarray(content.labels)[index]
-            _check_pixels(content, index, f"{self.spec.id}: the {_IN_WORDS[name]} images")
+            _check_pixels(content, index, f"{self.spec.id}: the {SPLIT_WORDS[name]} images")
         else:
             images = self.sizes[name]
             labels = _first_labels(content, self.recipe_of(name).stream(name), images, classes=self.spec.classes)
@@ -190,7 +189,7 @@ class Dataset:
         present = set(self.question.labels(labels).tolist())
         if missing := [classes[k] for k in self.question.of_split(name) if k not in present]:
             raise DataError(
-                f"{self.spec.id}: the {images} {_IN_WORDS[name]} images show no {' and no '.join(missing)}: "
+                f"{self.spec.id}: the {images} {SPLIT_WORDS[name]} images show no {' and no '.join(missing)}: "
                 f"{'no loss can choose an epoch' if self.question.trained_on and name == 'val' else _USELESS[name]}.",
                 hint=self._more_images(name, images, missing),
             )
@@ -209,7 +208,7 @@ class Dataset:
         there = f"Of the {counted(len(kinds), 'image')} of the data set, "
         if absent := [kind for kind in missing if kind not in kinds]:
             return f"{there}none shows {' or '.join(absent)}: check the labels, or add images."
-        return f"{there}{len(whole)} can be {_IN_WORDS[name]} images: add images of {' and '.join(missing)}."
+        return f"{there}{len(whole)} can be {SPLIT_WORDS[name]} images: add images of {' and '.join(missing)}."
 
     def split(self, name: str) -> Split:
         """Return a split, "train", "val" or "test", with the labels of the question."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 SPLITS = ("train", "val", "test")
+SPLIT_WORDS = {"train": "training", "val": "validation", "test": "test"}
+"""Adjectives of the images of a split."""
 MOST_IMAGES = 100_000_000
 """Largest number of images of a split: the names of shards have six digits."""
 FRESH = "fresh"

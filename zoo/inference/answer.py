@@ -33,6 +33,8 @@ class Prediction:
             more; None where it was not measured.
         with_sky: Whether that is far from the level of the training images, as where a sky was not subtracted.
         scale_assumed: Whether the pixel scale of the training images was assumed, because no other was stated.
+        scale_unused: Whether the image states a pixel scale and the training images have none.
+        resampled_from: Pixel scale in arcsec that the image was resampled from; None where it was not resampled.
         notes: Further remarks on the image.
         share_below: Share of the validation images with a lower answer, of a task with one number for an image.
         estimates: Values and intervals of the truths that the network estimates; see `zoo.inference.estimates`.
@@ -48,6 +50,8 @@ class Prediction:
     scale_assumed: bool
     corner: float | None = None
     with_sky: bool = False
+    scale_unused: bool = False
+    resampled_from: float | None = None
     notes: tuple[str, ...] = ()
     share_below: float | None = None
     estimates: tuple[float, ...] = ()
@@ -68,7 +72,8 @@ class Summary:
 
     def __init__(self, trained: TrainedClassifier) -> None:
         self.trained = trained
-        self.predicted = self.skipped = self.unusual = self.assumed = self.unlike = self.unchecked = 0
+        self.predicted = self.skipped = self.unusual = self.assumed = self.unlike = self.unchecked = self.unused = 0
+        self._scales: list[float] = []
         self._corners: list[float] = []
         self._peaks: list[float] = []
         self._noises: list[float] = []
@@ -82,7 +87,10 @@ class Summary:
         self.unusual += item.unusual
         self.unlike += item.unlike
         self.assumed += item.scale_assumed
+        self.unused += item.scale_unused
         self.unchecked += item.corner is None
+        if item.resampled_from is not None:
+            self._scales.append(item.resampled_from)
         if item.with_sky and item.corner is not None:
             self._corners.append(item.corner)
         if item.unusual:
@@ -90,13 +98,30 @@ class Summary:
             self._noises.append(item.noise)
 
     def notes(self) -> list[str]:
-        """Return what could not be checked; nothing of weights that do not state their sky, which have a note of it."""
-        if not self.unchecked or self.trained.about.pixels.corner is None:
-            return []
-        return [
-            f"the sky of {self.unchecked:,} of {counted(self.predicted, 'image')} could not be checked: all corners "
-            "are padding, or have equal pixels as where an image is masked or was rotated"
-        ]
+        """Return what was done with pixel scales, and what could not be checked.
+
+        Weights that do not state their sky have a note of their own, and none here.
+        """
+        about, lines = self.trained.about, []
+        if self.unused:
+            lines.append(
+                f"the pixel scale of {self.unused:,} of {counted(self.predicted, 'image')} is stated, but not used, "
+                "since these weights have none: images are cut or padded, not resampled. To use it, give the data set "
+                f"{about.recipe.dataset} a parameter pixel_scale and train again"
+            )
+        if self._scales:
+            low, high = (f"{scale:.4g}" for scale in (min(self._scales), max(self._scales)))
+            lines.append(
+                f"{counted(len(self._scales), 'image')} {'was' if len(self._scales) == 1 else 'were'} resampled from "
+                f"{low if low == high else f'scales between {low} and {high}'} to {about.pixel_scale:.4g} arcsec per "
+                "pixel"
+            )
+        if self.unchecked and about.pixels.corner is not None:
+            lines.append(
+                f"the sky of {self.unchecked:,} of {counted(self.predicted, 'image')} could not be checked: all "
+                "corners are padding, or have equal pixels as where an image is masked or was rotated"
+            )
+        return lines
 
     def warnings(self) -> list[str]:
         """Return what a reader must know to judge the answers."""

@@ -63,7 +63,7 @@ def predict_files(
 
     Raises:
         MissingError: A library that a file needs is not installed.
-        UsageError: The preparation's pixel scale is out of reach of the training images'.
+        UsageError: The preparation's pixel scale is out of reach of the training images', or these have none.
     """
     for block in blocks(files, most=batch_size):
         pictures = read_pictures(block, channels=trained.stored_channels)

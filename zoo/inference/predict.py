@@ -9,7 +9,7 @@ import numpy as np
 
 from zoo.inference.answer import Prediction
 from zoo.inference.estimates import estimates
-from zoo.inference.prepare import Preparation, PreparedImage, check_reach, prepare_image
+from zoo.inference.prepare import Preparation, PreparedImage, check_scale, prepare_image
 from zoo.inference.read import Picture, Skipped
 from zoo.models.pixels import corner_level, far_level, far_outside, peak_and_noise
 from zoo.scores.unlike import Detector
@@ -36,10 +36,10 @@ def predict(
         batch_size: Number of images at a time; about as many are in memory.
 
     Raises:
-        UsageError: The preparation's pixel scale is out of reach of the training images'.
+        UsageError: The preparation's pixel scale is out of reach of the training images', or these have none.
     """
     preparation = preparation or Preparation()
-    check_reach(preparation, trained.about.pixel_scale)
+    check_scale(preparation, trained.about)
     return _predict(trained, pictures, preparation, average, batch_size)
 
 
@@ -102,6 +102,8 @@ def _answer(
             corner=None if np.isnan(corner[i]) else float(corner[i]),
             with_sky=bool(with_sky[i]),
             scale_assumed=item.scale_assumed,
+            scale_unused=item.scale_unused,
+            resampled_from=item.resampled_from,
             notes=item.notes,
             share_below=None if shares is None else float(shares[i]),
             estimates=tuple(estimated[i]),

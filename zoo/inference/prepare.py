@@ -13,6 +13,7 @@ from zoo.inference.read import Picture, Skipped
 from zoo.inference.resample import SAME_SCALE, resample_image, seen_part
 
 if TYPE_CHECKING:
+    from zoo.models.about import About
     from zoo.models.trained import TrainedClassifier
 
 MOST_PADDING = 0.5
@@ -66,6 +67,8 @@ class PreparedImage:
         name: Name of the image, as in `Picture`.
         pixels: Pixels [C, H, W].
         scale_assumed: Whether the pixel scale of the training images was assumed, because no other was stated.
+        scale_unused: Whether the image states a pixel scale and the training images have none.
+        resampled_from: Pixel scale in arcsec that the image was resampled from; None where it was not resampled.
         padded: Whether more of the pixels is padding than interpolation leaves.
         notes: Further remarks on the image.
     """
@@ -73,17 +76,30 @@ class PreparedImage:
     name: str
     pixels: NDArray[np.float32]
     scale_assumed: bool
+    scale_unused: bool
+    resampled_from: float | None
     padded: bool
     notes: tuple[str, ...]
 
 
-def check_reach(preparation: Preparation, trained_at: float | None) -> None:
-    """Check that the stated pixel scale of all images is near enough to that of the training images.
+def check_scale(preparation: Preparation, about: About) -> None:
+    """Check that a pixel scale for all images can be used: the weights have one, and it is near enough.
+
+    Args:
+        preparation: Changes of the images before the network.
+        about: Description of the weights.
 
     Raises:
-        UsageError: It is out of reach.
+        UsageError: The weights have no pixel scale, or that of the images is out of reach.
     """
-    scale = preparation.pixel_scale
+    scale, trained_at = preparation.pixel_scale, about.pixel_scale
+    if scale and not trained_at:
+        raise UsageError(
+            f"pixel_scale={scale:g} cannot be used: these weights have no pixel scale, because the images of "
+            f"{about.recipe.dataset} that they were trained on state none.",
+            hint="Leave out --pixel-scale, or give the data set a parameter pixel_scale (arcsec per pixel) and train "
+            "again: docs/plugins.md",
+        )
     if trained_at and scale and _far(scale, trained_at):
         raise UsageError(
             f"pixel_scale={scale:g} is {_too_far(trained_at)}.",
@@ -126,6 +142,9 @@ def _prepare(picture: Picture, trained: TrainedClassifier, preparation: Preparat
             reason=f"{height} x {width} pixels are too few: {padding:.0%} of what the network sees would be padding",
         )
     notes = list(picture.notes)
+    unused = stated is not None and not about.pixel_scale
+    if stated is not None and unused:
+        notes.append(f"its pixel scale of {stated.arcsec:.4g} arcsec is not used")
     if padding > NOTED_PADDING:
         notes.append(f"{padding:.0%} padded")
     if part.size < LEAST_SEEN * picture.pixels.size:
@@ -143,6 +162,8 @@ def _prepare(picture: Picture, trained: TrainedClassifier, preparation: Preparat
         name=picture.name,
         pixels=pixels,
         scale_assumed=about.pixel_scale is not None and scale is None,
+        scale_unused=unused,
+        resampled_from=scale if abs(zoom - 1) > SAME_SCALE else None,
         padded=padding > INTERPOLATED,
         notes=tuple(notes),
     )

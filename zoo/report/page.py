@@ -161,7 +161,10 @@ def _section(
     """Return the values of one problem for the template."""
     cell = problem.results[0].cell
     recipe = cell.recipe
-    size = budget_note(cell.budget, dataset, recipe.params)
+    size = budget_note(
+        cell.budget, dataset, recipe.params, sizes=[result.cell.sizes for result in problem.results],
+        simulated=recipe.simulator is not None,
+    )  # fmt: skip
     old = version_note(dataset, recipe.dataset_version)
     sizes = split_sizes(next((each for each in problem.results if each.status == "ok"), problem.results[0]))
     about = [

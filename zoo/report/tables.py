@@ -111,7 +111,11 @@ def _table(
         for result in sorted(good, key=lambda result: -result.test.headline.rank)
     ]
     rows += [_failed_row(result, columns, name=names[result.run_id], score=areas[-1].heading) for result in bad]
-    notes = list(filter(None, [budget_note(cell.budget, dataset, cell.recipe.params)]))
+    size = budget_note(
+        cell.budget, dataset, cell.recipe.params, sizes=[result.cell.sizes for result in results],
+        simulated=cell.recipe.simulator is not None,
+    )  # fmt: skip
+    notes = [size] if size else []
     if old := version_note(dataset, cell.recipe.dataset_version):
         notes.append(f"Images {old}")
     notes += [*standing.footnotes, *result_notes(good, names), *training_notes(good, dataset, names)]

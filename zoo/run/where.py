@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.devices import note_on_auto, note_on_precision, planned_device, resolve_device
+from zoo.devices import note_on_auto, note_on_precision, note_on_processes, planned_device, resolve_device
 from zoo.plan.request import option
 from zoo.train.team import Team, find_team
 
@@ -66,6 +66,11 @@ class Where:
         own_fits = {cell.precision for cell in cells if cell.fits_itself}
         about = (note_on_auto(self.device), note_on_precision(self.device, trained, own_fits=own_fits))
         return [note for note in about if note]
+
+    def note_on_team(self, cells: Sequence[Cell]) -> str:
+        """Return a sentence on the processes of a team that cells are planned for without a GPU, or ""."""
+        trained = any(not cell.fits_itself for cell in cells)
+        return note_on_processes(self.device, self.devices * self.num_nodes) if trained else ""
 
     def to_argv(self) -> list[str]:
         """Return the options of `zoo run-cell`; what has its default is left out, but for the device."""

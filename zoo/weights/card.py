@@ -54,8 +54,11 @@ def make_card(host: Host, run_dir: Path, *, licence: str = "mit", name: str = ""
     data = data or with_declared({}, [result]).get(cell.data)
     sizes = split_sizes(result)
     hardware = result.environment.gpu if result.device.startswith("cuda") else result.environment.processor
-    note = budget_note(cell.budget, data, recipe.params) if cell.budget != "paper" else ""
-    lenses = shows_lenses(data, simulated=recipe.simulator is not None)
+    simulated = recipe.simulator is not None
+    note = ""
+    if cell.budget != "paper":
+        note = budget_note(cell.budget, data, recipe.params, sizes=[cell.sizes], simulated=simulated)
+    lenses = shows_lenses(data, simulated=simulated)
     settings = {key: value for key, value in cell.training.items() if key not in _CHANGED_ONLY or value}
     return _template().render(
         front_matter=_front_matter(result, header, licence, lenses=lenses),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from foldertools import COMMON, SIZE, below, fill, opened, pair, picture, put
-from zoo_deeplense.folder import build
+from zoo_deeplense.folder import build, check
 from zoo_deeplense.layout import CLASS_ALIASES, find_files
 
 from zoo.data.content import content_digest
@@ -210,7 +210,7 @@ def test_rows_are_those_of_the_array(tmp_path):
 _MEMORY = """
 import sys
 from zoo.environment import peak_memory_bytes
-from zoo_deeplense.folder import build
+from zoo_deeplense.folder import build, check
 build(root=sys.argv[1], scaling="none", skip_broken=False)
 small = peak_memory_bytes()
 build(root=sys.argv[2], scaling="none", skip_broken=False)
@@ -240,3 +240,18 @@ def test_files_of_other_formats_are_named_with_the_page_that_reads_them(tmp_path
     (tmp_path / "subhalo/ring.FITS").touch()
     with pytest.raises(DataError, match=r"no PNGs in \S*, but files of other formats, such as \S*ring\.FITS\.\n.*FITS"):
         find_files(tmp_path)
+
+
+@pytest.mark.parametrize("layout", ["three splits", "Model A", "bare"])
+def test_the_check_lists_the_images_that_the_reader_returns(layout, tmp_path):
+    folders, root, _ = LAYOUTS[layout]
+    fill(tmp_path / "set", folders)
+    options = {"root": str(tmp_path / "set" / root), "scaling": "none"}
+    listed, content = check(**options, skip_broken=False), build(**options, skip_broken=False)
+    wanted = {"train": 5, "val": 2, "test": 99}
+    divided = [
+        {split: {one.ids[row] for row in rows} for split, rows in assign_splits(one, wanted, seed=3).items()}
+        for one in (listed, content)
+    ]
+    assert divided[0] == divided[1]
+    assert check(**options, skip_broken=True) is None

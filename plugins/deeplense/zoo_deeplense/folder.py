@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from zoo.data.content import content_digest
 from zoo.data.image_cache import ImageFile, cached_images
-from zoo.data.images import ImageSet
+from zoo.data.images import ImageSet, ListedImages
 from zoo.errors import DataError, UsageError
 from zoo.lensing.draws import stable_hash
 from zoo.lensing.scenes import SCALINGS
@@ -22,8 +23,11 @@ from zoo_deeplense.layout import Found, find_files
 logger = logging.getLogger(__name__)
 
 
-def check(*, root: str | None, scaling: str, skip_broken: bool) -> None:
+def check(*, root: str | None, scaling: str, skip_broken: bool) -> ListedImages | None:
     """Refuse impossible parameters; see `build`.
+
+    Returns:
+        Names of the images; None where broken files are left out, which shows when they are read.
 
     Raises:
         UsageError: No folder is named, it is not that of one set, or a value is impossible.
@@ -35,7 +39,8 @@ def check(*, root: str | None, scaling: str, skip_broken: bool) -> None:
         raise UsageError(f"data.scaling={scaling!r} is not one of {', '.join(SCALINGS)}.")
     if not isinstance(skip_broken, bool):
         raise UsageError(f"data.skip_broken={skip_broken!r} must be true or false.")
-    find_files(readable_path(root).absolute())
+    files = find_files(readable_path(root).absolute())
+    return None if skip_broken else ListedImages(ids=_ids(files), split=_splits(files))
 
 
 def build(*, root: str | None, scaling: str, skip_broken: bool) -> ImageSet:
@@ -75,10 +80,18 @@ def build(*, root: str | None, scaling: str, skip_broken: bool) -> ImageSet:
     return ImageSet(
         images=cached.images,
         labels=np.array([file.label for file in kept], dtype=np.int64),
-        ids=[f"{stable_hash(file.key):016x}" for file in kept],
-        split=[file.split for file in kept] if kept[0].split else None,
+        ids=_ids(kept),
+        split=_splits(kept),
         metadata={"axion_mass": np.array([np.nan if mass is None else mass for mass in index["axion_mass"]])},
     )
+
+
+def _ids(files: Sequence[Found]) -> list[str]:
+    return [f"{stable_hash(file.key):016x}" for file in files]
+
+
+def _splits(files: Sequence[Found]) -> list[str] | None:
+    return [file.split for file in files] if files[0].split else None
 
 
 def _read_all(out: ImageFile, root: Path, files: list[Found], *, scaling: str, skip_broken: bool) -> dict[str, Any]:

@@ -131,8 +131,11 @@ def print_plan(host: Host, definition: Definition, folder: Path) -> None:
         out.print(f"  {name}: {text}")
     if definition.settings:
         out.print(f"  fixed: {written(definition.settings)}")
-    note = budget_note(cell.budget, datasets_by_id(host).get(cell.data), cell.recipe.params)
-    out.print(f"{note}; the test split is not opened; {folder}", style="dim")
+    note = budget_note(
+        cell.budget, datasets_by_id(host).get(cell.data), cell.recipe.params, sizes=[cell.sizes],
+        simulated=cell.recipe.simulator is not None,
+    )  # fmt: skip
+    out.print("; ".join(filter(None, (note, "the test split is not opened", str(folder)))), style="dim")
 
 
 def print_summary(summary: Summary, *, store: Path, files: Sequence[str] = ()) -> None:
