@@ -109,7 +109,7 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path):
         with pytest.raises(UsageError, match=r"--set data\.root=DIR"):
             build(root=root, scaling="none", skip_broken=False)
     fill(tmp_path / "good", {"no": 0, "sphere": 1, "vort": 2})
-    for wrong in ({"scaling": "max"}, {"skip_broken": "yes"}):
+    for wrong in ({"scaling": "max"}, {"skip_broken": "yes"}, {"pixel_scale": 0}, {"pixel_scale": "fine"}):
         with pytest.raises(UsageError, match=r"must be|not one of"):
             opened(tmp_path / "good", **wrong)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ from zoo_deeplense.layout import Found, find_files
 logger = logging.getLogger(__name__)
 
 
-def check(*, root: str | None, scaling: str, skip_broken: bool) -> ListedImages | None:
+def check(
+    *, root: str | None, scaling: str, skip_broken: bool, pixel_scale: float | None = None
+) -> ListedImages | None:
     """Refuse impossible parameters; see `build`.
 
     Returns:
@@ -39,11 +42,14 @@ def check(*, root: str | None, scaling: str, skip_broken: bool) -> ListedImages 
         raise UsageError(f"data.scaling={scaling!r} is not one of {', '.join(SCALINGS)}.")
     if not isinstance(skip_broken, bool):
         raise UsageError(f"data.skip_broken={skip_broken!r} must be true or false.")
+    number = isinstance(pixel_scale, (int, float)) and not isinstance(pixel_scale, bool)
+    if pixel_scale is not None and not (number and 0 < pixel_scale < math.inf):
+        raise UsageError(f"data.pixel_scale={pixel_scale!r} must be a positive number of arcsec.")
     files = find_files(readable_path(root).absolute())
     return None if skip_broken else ListedImages(ids=_ids(files), split=_splits(files))
 
 
-def build(*, root: str | None, scaling: str, skip_broken: bool) -> ImageSet:
+def build(*, root: str | None, scaling: str, skip_broken: bool, pixel_scale: float | None = None) -> ImageSet:
     """Return the images below a folder.
 
     Files are read one at a time into one array in the cache, which later calls map; it is made again when a file
@@ -54,12 +60,13 @@ def build(*, root: str | None, scaling: str, skip_broken: bool) -> ImageSet:
         root: Folder in a layout of `zoo_deeplense.layout`.
         scaling: "none", or "minmax" to map each image to [0, 1].
         skip_broken: Whether files that cannot be read or have another shape are left out and named.
+        pixel_scale: Arcsec per pixel, which weights keep: files of another scale are resampled to it.
 
     Raises:
         UsageError: The root is not a folder of one set, or a value is impossible.
         DataError: A file is broken and `skip_broken` is false, or the cache cannot be written.
     """
-    check(root=root, scaling=scaling, skip_broken=skip_broken)
+    check(root=root, scaling=scaling, skip_broken=skip_broken, pixel_scale=pixel_scale)
     assert root is not None
     folder = readable_path(root).absolute()
     files = sorted(find_files(folder), key=lambda file: stable_hash(file.key))

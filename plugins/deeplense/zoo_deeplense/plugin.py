@@ -57,7 +57,8 @@ Images that exist already, in any of the layouts in which DeepLense's sets were 
 Write `--set data.root=DIR`. Folders named train, val or test are kept; where there is no test folder, val is the test
 split and validation images are taken from train; where there is no split at all, a hash of the path decides. Pickled
 arrays are read without running code in them; pickled data loaders are refused. `data.skip_broken=true` leaves out files
-that cannot be read, and lists them; `data.scaling=minmax` maps each image to [0, 1].
+that cannot be read, and lists them; `data.scaling=minmax` maps each image to [0, 1]. `data.pixel_scale=0.05` states the
+arcsec per pixel, to which networks trained on the files resample images of other scales.
 """
 
 
@@ -194,8 +195,9 @@ def zoo_datasets() -> list[DatasetSpec]:
             classes=CLASSES,
             tasks=TASKS,
             normal=NORMAL,
-            params={"root": None, "scaling": "none", "skip_broken": False},
-            meanings=_meanings({"root": None, "scaling": "none", "skip_broken": False}),
+            params={"root": None, "scaling": "none", "skip_broken": False, "pixel_scale": None},
+            added=("pixel_scale",),
+            meanings=_meanings({"root": None, "scaling": "none", "skip_broken": False, "pixel_scale": None}),
             required=("root",),
             paths=("root",),
             baselines=tables.BASELINES,
