@@ -153,15 +153,17 @@ def test_the_areas_in_the_text_of_the_readme_stand_in_tables_of_the_record():
 def test_the_readme_states_the_losses_of_seed_0_on_model_b(headline):
     readme = " ".join((Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8").split())
     said = readme.partition("with seed 0 the losses were ")[2].partition(". Learning rate")[0]
+    laptop = [line for line in headline.read_record() if (line["part"], line["cell"]["budget"]) == ("table", "laptop")]
     losses = []
     for model in ("gconv/z2_p4m_macs", "timm/resnet18", "gconv/p4m"):
-        [run] = [
-            run
-            for run in map(headline.read_run, headline.read_record())
-            if (run.cell.model, run.cell.data, run.cell.budget) == (model, "deeplense/modelB", "laptop")
-            and (run.cell.train_seed, run.part, headline.full_size(run.cell)) == (0, "table", True)
-            and not run.cell.training.get("auxiliary")
+        [line] = [
+            line
+            for line in laptop
+            for cell in [line["cell"]]
+            if (cell["model"], cell["recipe"]["dataset"], cell.get("train_seed")) == (model, "deeplense/modelB", 0)
+            and cell["sizes"]["train"] == 16384
+            and not cell["training"].get("auxiliary")
         ]
-        kept = run.history[run.result.val.epoch - 1]
-        losses.append(f"{kept.train_loss:.3f} and {kept.val_loss:.3f}".replace("0.", "."))
+        kept = line["history"][line["val"]["epoch"] - 1]
+        losses.append(f"{kept['train_loss']:.3f} and {kept['val_loss']:.3f}".replace("0.", "."))
     assert said == f"{losses[0]}, of ResNet-18 {losses[1]}, of p4m {losses[2]}"
