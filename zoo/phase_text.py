@@ -43,11 +43,7 @@ def read_phases(value: Any, *, of: str) -> list[PhaseText]:
     Raises:
         UsageError: A phase cannot be read.
     """
-    texts = [str(each) for each in value] if isinstance(value, (list, tuple)) else [str(value)]
-    for text in texts:
-        if len(re.findall(r"[(\[]", text)) != len(re.findall(r"[)\]]", text)):
-            raise UsageError(f"{of}: {text!r} has a bracket too many or too few.", hint=_EXAMPLE)
-    texts = texts if isinstance(value, (list, tuple)) else _split(str(value), ",")
+    texts = [str(each) for each in value] if isinstance(value, (list, tuple)) else _split(str(value), ",")
     return [_read_phase(text.strip(), of=of) for text in texts]
 
 
@@ -80,6 +76,8 @@ def _shares(weights: list[int], total: int) -> list[int]:
 
 def _read_phase(text: str, *, of: str) -> PhaseText:
     """Return the phase that "NAME=VALUE NAME=VALUE*EPOCHS" describes."""
+    if len(re.findall(r"[(\[]", text)) != len(re.findall(r"[)\]]", text)):
+        raise UsageError(f"{of}: {text!r} has a bracket too many or too few.", hint=_EXAMPLE)
     given, _, count = text.rpartition("*")
     switched_off = of == "train.phases" and text.lower() in ("none", "null", "false", "off")
     hint = f"Without phases: --set {of}=none" if switched_off else _EXAMPLE

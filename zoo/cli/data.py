@@ -102,7 +102,6 @@ def _print_report(host: Host, folder: Path, report: FolderReport) -> None:
 
 def _mend(host: Host, folder: Path, report: FolderReport) -> list[str]:
     """Return the commands that mend what is wrong."""
-
     from zoo.cli.simulate import command_for
 
     sizes = {split.split: split.images for split in report.splits}

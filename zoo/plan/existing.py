@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from zoo import registry
-from zoo.data.about import all_params
-from zoo.isolation import plugin_code
+from zoo.errors import ZooError
+from zoo.plan.recipes import run_check
 from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
@@ -28,17 +27,15 @@ def count_existing(host: Host, recipe: Recipe, sizes: Mapping[str, int]) -> dict
         The numbers; None where `DatasetSpec.check` does not list the images, or where they cannot be divided, for a
         reason that the run will state.
     """
-    dataset = registry.find(host, DatasetSpec, recipe.dataset)
-    if dataset.simulated or dataset.check is None:
-        return None
     from zoo.data.images import ListedImages, assign_splits
 
+    dataset = registry.find(host, DatasetSpec, recipe.dataset)
+    if dataset.simulated:
+        return None
     try:
-        check = registry.load_target(replace(dataset, target=dataset.check))
-        with plugin_code(dataset.id, "check"):
-            listed = check(**all_params(dataset, recipe.params))
+        listed = run_check(dataset, recipe)
         if not isinstance(listed, ListedImages):
             return None
         return {split: len(index) for split, index in assign_splits(listed, sizes, seed=recipe.seed).items()}
-    except Exception:
+    except ZooError:
         return None

@@ -217,15 +217,14 @@ def try_population(host: Host, dataset: DatasetSpec, recipe: Recipe) -> Scenes |
     from zoo.data.drawn import check_scenes
     from zoo.lensing.scenes import check_masses
 
-    build = registry.load_target(replace(dataset, target=dataset.check or dataset.target))
     try:
-        params = all_params(dataset, recipe.params)
         if not dataset.simulated:
-            with plugin_code(dataset.id, "check"):
-                build(**params)
+            run_check(dataset, recipe)
             return None
+        build = registry.load_target(dataset)
         with plugin_code(dataset.id, "sample"):
-            scenes: Scenes = build(**params).sample(np.arange(TRIAL_SCENES), recipe.stream("train"))
+            population = build(**all_params(dataset, recipe.params))
+            scenes: Scenes = population.sample(np.arange(TRIAL_SCENES), recipe.stream("train"))
         check_scenes(scenes, TRIAL_SCENES)
         engine = registry.find_simulator(host, recipe.simulator or "")
         check_masses(scenes, simulator=engine.id, known=engine.masses)
@@ -240,3 +239,12 @@ def try_population(host: Host, dataset: DatasetSpec, recipe: Recipe) -> Scenes |
             f"{dataset.id} cannot be {what} with these parameters: {type(error).__name__}: {error}",
             hint=f"See: zoo show {dataset.id}",
         ) from error
+
+
+def run_check(dataset: DatasetSpec, recipe: Recipe) -> Any:
+    """Return what `DatasetSpec.check` of existing images returns, and raise what it raises; None without a check."""
+    if dataset.check is None:
+        return None
+    check = registry.load_target(replace(dataset, target=dataset.check))
+    with plugin_code(dataset.id, "check"):
+        return check(**all_params(dataset, recipe.params))
