@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from predictiontables import OUTSIDER
 
 from zoo.cli import main
 
@@ -33,3 +36,27 @@ def zoo(capsys):
         return told.out, told.err
 
     return run
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A folder with the exports of train and test, and the predictions of the outsider's script."""
+    from zoo.host import load_plugins
+    from zoo.run.exporting import export_split
+
+    folder = tmp_path_factory.mktemp("outside")
+    host = load_plugins(files=[TOY], environment={})
+    settings = {"train_images": 300, "val_images": 60, "test_images": 90}
+    for split in ("train", "test"):
+        export_split(
+            host, "stripes", folder / split, split=split, labels=split == "train", budget="smoke", settings=settings
+        )
+    subprocess.run([sys.executable, "-c", OUTSIDER], cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture
+def outside(exported, tmp_path, surroundings):
+    """Copy the predictions into the folder that the test works in."""
+    (tmp_path / "predictions.csv").write_bytes((exported / "predictions.csv").read_bytes())
+    return exported
