@@ -6,7 +6,28 @@ import copy
 
 from zoo.hookspecs import hookimpl
 from zoo.specs import ModelSpec
-from zoo_gconv.catalogue import NETWORKS, PARAMETERS, SHIPPED, Network
+from zoo_gconv.catalogue import NETWORKS, SHIPPED, Network
+
+PARAMETERS: dict[str, int] = {
+    "octic": 2_871_363,
+    "octic_small": 321_707,
+    "p4": 29_359,
+    "p4_resnet18": 2_792_947,
+    "p4_resnet18_wide": 11_164_643,
+    "p4cnn": 20_133,
+    "p4cnn_pooled": 19_383,
+    "p4m": 29_391,
+    "p4m_ae": 49_128,
+    "p4m_convnext": 396_993,
+    "p4m_resnet18": 1_396_475,
+    "p4m_resnet18_wide": 11_187_977,
+    "p4mcnn": 20_478,
+    "z2": 29_292,
+    "z2_p4_macs": 112_057,
+    "z2_p4m_macs": 230_489,
+    "z2cnn": 19_383,
+}
+"""Trainable parameters of each network with its defaults, measured by benchmarks/parameters.py."""
 
 
 def _spec(name: str, network: Network) -> ModelSpec:
