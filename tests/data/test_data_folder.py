@@ -19,6 +19,7 @@ from shardtools import RECIPE, equal, make, names, simulation
 from toysky import Painter
 
 from zoo.data import folder as folder_module
+from zoo.data import simulate
 from zoo.data.folder import fill_folder, open_folder
 from zoo.data.manifest import read_manifest
 from zoo.data.shards import shard_path
@@ -115,6 +116,17 @@ def test_the_images_do_not_depend_on_how_many_are_in_work(pixels, tmp_path, monk
     monkeypatch.undo()
     fill(tmp_path / "whole", 300)
     assert files(tmp_path / "pieces") == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("quick", "seen"), [(0.0, [64, 128, 192, 256, 300]), (1e9, [64, 256, 300])])
+def test_batches_grow_only_where_they_take_little_time(quick, seen, monkeypatch):
+    side = simulation().population.instrument.divided().image_size
+    monkeypatch.setattr(simulate, "FIRST_PIXELS", 64 * side**2)
+    monkeypatch.setitem(PIXELS_AT_A_TIME, "cpu", 192 * side**2)
+    monkeypatch.setattr(simulate, "QUICK", quick)
+    done: list[int] = []
+    simulation().arrays("train", np.arange(300), progress=done.append)
+    assert done == seen
 
 
 def test_the_manifest_is_true(tmp_path):
@@ -216,8 +228,8 @@ def test_a_set_that_cannot_fit_is_refused_before_anything_is_made(tmp_path, monk
 
 
 def test_images_too_large_for_the_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("zoo.data.loader.free_memory", lambda device: 30_000_000)
-    with pytest.raises(UsageError, match=r"Images of 8 x 8 pixels are too large.*33\.6 MB of memory; 30\.0 MB are"):
+    monkeypatch.setattr("zoo.data.loader.free_memory", lambda device: 500_000)
+    with pytest.raises(UsageError, match=r"Images of 8 x 8 pixels are too large.*589\.8 kB of memory; 500\.0 kB are"):
         fill(tmp_path / "new", 10)
     assert not (tmp_path / "new").exists()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,8 +32,13 @@ if TYPE_CHECKING:
 
     from zoo.lensing.population import Population
 
-PIXELS_AT_A_TIME = {"cpu": 1 << 20, "cuda": 1 << 24}
-"""Pixels in work at a time when a shard is made: this number fits into a CPU's cache, or keeps a GPU busy."""
+PIXELS_AT_A_TIME = {"cpu": 1 << 22, "cuda": 1 << 24}
+"""Pixels in work at a time when a shard is made, at most: each batch has costs of its own, and threads wait at its end
+for each other."""
+FIRST_PIXELS = 1 << 18
+"""Pixels of the first batches of a shard, on a CPU: the progress of slow simulators is seen in such steps."""
+QUICK = 0.5
+"""Seconds of a batch after which larger ones follow."""
 DERIVED_AT_A_TIME = {"cpu": 32, "cuda": SHARD_SIZE}
 """Images whose derived channels are computed in one call: a GPU needs many to be busy, a progress bar few."""
 
@@ -146,14 +152,21 @@ class Simulation:
         columns: list[dict[str, NDArray[Any]]] = []
         truths: list[dict[str, NDArray[Any]]] = []
         fine = self.population.instrument.divided().image_size
-        step = max(1, PIXELS_AT_A_TIME.get(self.device, PIXELS_AT_A_TIME["cpu"]) // fine**2)
-        for start in range(0, len(indices), step):
-            scenes, observed = self.expose(split, indices[start : start + step])
-            images[start : start + step, 0] = observed.image.cpu().numpy()
+        most = max(1, PIXELS_AT_A_TIME.get(self.device, PIXELS_AT_A_TIME["cpu"]) // fine**2)
+        step = most if self.device == "cuda" else min(most, max(1, FIRST_PIXELS // fine**2))
+        start = 0
+        while start < len(indices):
+            began = time.perf_counter()
+            chosen = slice(start, start + step)
+            scenes, observed = self.expose(split, indices[chosen])
+            images[chosen, 0] = observed.image.cpu().numpy()
             columns.append(_columns(scenes, observed))
             truths.append(truth_arrays(scenes))
+            start = min(chosen.stop, len(indices))
+            if time.perf_counter() - began < QUICK:
+                step = most
             if progress is not None and self.channels is None:  # else deriving them takes nearly all the time
-                progress(min(start + step, len(indices)))
+                progress(start)
         beside = {name: np.concatenate([batch[name] for batch in columns]) for name in columns[0]}
         return {"image": self._with_channels_beside(images, progress), **beside, **joined(truths)}
 

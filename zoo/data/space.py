@@ -22,7 +22,8 @@ def check_memory(simulation: Simulation) -> None:
     size = simulation.population.instrument.image_size
     # The images of a shard, and the handful of arrays of each batch of it that is being rendered.
     fine = simulation.population.instrument.divided().image_size
-    need = 4 * simulation.image_channels * size**2 * SHARD_SIZE + 8 * 4 * max(fine**2, PIXELS_AT_A_TIME["cpu"])
+    in_work = min(SHARD_SIZE * fine**2, max(fine**2, PIXELS_AT_A_TIME["cpu"]))
+    need = 4 * simulation.image_channels * size**2 * SHARD_SIZE + 8 * 4 * in_work
     free = free_memory(CPU)
     if need > free:
         raise UsageError(

@@ -134,7 +134,7 @@ def test_an_image_does_not_depend_on_the_number_of_threads(
 ) -> None:
     scenes = mixed_scenes(make_scenes)
     one = render(scenes, SMALL, device="cpu", compiled=True)
-    monkeypatch.setattr(native, "RAYS_IN_A_CALL", 1)
+    monkeypatch.setattr(native, "RAYS_IN_A_CALL", 1)  # several calls
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     three = render(scenes, SMALL, device="cpu", compiled=True)
     assert torch.equal(three.source, one.source)

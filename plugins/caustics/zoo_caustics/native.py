@@ -6,7 +6,6 @@ import ctypes
 import functools
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
     from zoo.lensing.instrument import Instrument
 
 SOURCE = Path(__file__).with_name("rays.cpp")
-RAYS_IN_A_CALL = 500_000
+RAYS_IN_A_CALL = 10_000_000  # of the compiled code: a tenth of a second, for which an interrupt waits
+IMAGES_WITH_TABLES = 32  # in a call at most, where their truncated haloes have tables of a megabyte for each image
 # Of the tables of truncated haloes, as in rays.cpp: bits of float32 numbers.
 _FIRST_BITS, _LAST_BITS, _STEP_BITS = (127 - 20) << 23, (127 + 16) << 23, 17
 PIXELS_TO_CONVOLVE = 1_000_000  # at a time, of a PSF that is not separable
@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 def native_library() -> Library | None:
     """Compile `rays.cpp` and compare it with caustics' functions; None, and one warning, where that fails."""
     try:
-        library = load_native(SOURCE)
+        library = load_native(SOURCE, options=("-pthread",))
         error = _largest_error(library)
         if not error < 1e-4:
             raise ZooError(f"the compiled code is wrong by {error:.1e}")
@@ -56,10 +56,7 @@ def native_painter(library: Library, instrument: Instrument) -> Draw:
     """Return a function of parameters [n, 15], masses [p, n, 3] and their counts [n] that gives [n, H, W] float32.
 
     Given also pictures [n, h, w], it draws those, with parameters [n, 11]; given extended masses, it adds their
-    deflection.
-
-    An image is the work of one thread, and a thread that is done takes the next: a program beside this one costs its
-    share of the cores and no more. As many threads as torch has.
+    deflection. It works in as many threads as torch has.
     """
     axes = [np.ascontiguousarray(axis, np.float32) for axis in instrument.ray_grid()]
     over = instrument.over_sampling
@@ -68,7 +65,8 @@ def native_painter(library: Library, instrument: Instrument) -> Draw:
     taps = kernel.sum(0)
     separable = np.allclose(np.outer(taps, taps), kernel, rtol=1e-9, atol=1e-12)
     size = instrument.image_size if separable else padded
-    step = max(1, RAYS_IN_A_CALL // (padded * over) ** 2)
+    threads = torch.get_num_threads()
+    together = max(threads, RAYS_IN_A_CALL // (padded * over) ** 2)
 
     def draw(
         parameters: NDArray[np.float64],
@@ -81,25 +79,21 @@ def native_painter(library: Library, instrument: Instrument) -> Draw:
         constants = np.ascontiguousarray(image_constants(as_sersic), np.float32)
         table = np.ascontiguousarray(masses.transpose(1, 0, 2), np.float32)
         images = np.empty((len(parameters), size, size), np.float32)
-
-        def some(start: int) -> None:
+        step = together if extended is None else min(together, max(threads, IMAGES_WITH_TABLES))
+        for start in range(0, len(parameters), step):
             chosen = slice(start, start + step)
             _render(
                 library, constants[chosen], table[chosen], counts[chosen], axes, pixels=padded,
-                taps=taps if separable else None, radius=radius, out=images[chosen],
+                taps=taps if separable else None, radius=radius, out=images[chosen], threads=threads,
                 pictures=None if pictures is None else pictures[chosen],
                 extended=None if extended is None else native_extended(extended[torch.arange(len(parameters))[chosen]]),
             )  # fmt: skip
-
-        starts = range(0, len(parameters), step)
-        with ThreadPoolExecutor(max(1, min(torch.get_num_threads(), len(starts)))) as pool:
-            list(pool.map(some, starts))
         return torch.from_numpy(images)
 
     if separable:
         return draw
     convolve = psf_convolution(kernel, size=padded, device=torch.device("cpu"))
-    together = max(1, PIXELS_TO_CONVOLVE // padded**2)
+    convolved_together = max(1, PIXELS_TO_CONVOLVE // padded**2)
 
     def draw_and_convolve(
         parameters: NDArray[np.float64],
@@ -109,8 +103,8 @@ def native_painter(library: Library, instrument: Instrument) -> Draw:
         extended: Extended | None = None,
     ) -> Tensor:
         images = torch.empty(len(parameters), instrument.image_size, instrument.image_size)
-        for start in range(0, len(parameters), together):
-            chosen = slice(start, start + together)
+        for start in range(0, len(parameters), convolved_together):
+            chosen = slice(start, start + convolved_together)
             some = None if extended is None else extended[torch.arange(len(parameters))[chosen]]
             shown = None if pictures is None else pictures[chosen]
             images[chosen] = convolve(draw(parameters[chosen], masses[:, chosen], counts[chosen], shown, some))
@@ -151,6 +145,7 @@ def _render(
     taps: NDArray[np.float64] | None,
     radius: int,
     out: NDArray[np.float32],
+    threads: int = 1,
     pictures: NDArray[np.float64] | None = None,
     extended: list[NDArray[np.float32]] | None = None,
 ) -> None:
@@ -170,7 +165,7 @@ def _render(
         address(multipoles), address(centres), address(pulls), number(0 if pulls is None else pulls.shape[1]),
         address(bordered), number(height), number(width), address(axes[0]), address(axes[1]), number(pixels),
         number(len(axes[0]) // pixels),
-        address(taps), number(radius), address(out),
+        address(taps), number(radius), address(out), number(threads),
     )  # fmt: skip
 
 

@@ -5,9 +5,12 @@
 // A vector holds rays that lie side by side. GCC and Clang translate its operators to whatever the processor has.
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <system_error>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -324,17 +327,19 @@ void convolve(const float* image, int64_t size, const double* taps, int64_t radi
 // x, y: [pixels * over] positions of the rays; pixels is that of an image padded for the PSF.
 // taps: [2 radius + 1] of a symmetric PSF that is their outer product; where it is null, out is padded and not convolved.
 // out: [images, pixels - 2 radius, pixels - 2 radius].
+// An image is the work of one of `threads` threads, and a thread that is done takes the next: a program beside this one
+// costs its share of the cores and no more.
 extern "C" void zoo_render(int64_t images, const float* constants, const float* masses, const int64_t* counts,
                            int64_t places, const float* multipoles, const float* centres, const float* pulls,
                            int64_t haloes, const float* pictures, int64_t height, int64_t width, const float* x,
-                           const float* y, int64_t pixels, int64_t over, const double* taps, int64_t radius, float* out) {
+                           const float* y, int64_t pixels, int64_t over, const double* taps, int64_t radius, float* out,
+                           int64_t threads) {
     decltype(&mean_brightness<true, true, true>) ways[] = {
         mean_brightness<false, false, false>, mean_brightness<false, false, true>, mean_brightness<false, true, false>,
         mean_brightness<false, true, true>,   mean_brightness<true, false, false>, mean_brightness<true, false, true>,
         mean_brightness<true, true, false>,   mean_brightness<true, true, true>};
     const int64_t kept = taps ? pixels - 2 * radius : pixels;
-    std::vector<float> means(taps ? pixels * pixels : 0);
-    for (int64_t image = 0; image < images; ++image) {
+    const auto render = [&](int64_t image, std::vector<float>& means) {
         Constants c;
         std::memcpy(&c, constants + image * CONSTANTS, sizeof c);
         const Masses own{masses + image * places * 3, counts[image]};
@@ -349,5 +354,18 @@ extern "C" void zoo_render(int64_t images, const float* constants, const float* 
         ways[4 * sphere + 2 * (multipoles != nullptr) + (pictures != nullptr)](c, own, extended, picture, x, y, pixels,
                                                                               over, sums_to);
         if (taps) convolve(means.data(), pixels, taps, radius, to);
+    };
+    std::atomic<int64_t> next{0};
+    const auto work = [&] {
+        std::vector<float> means(taps ? pixels * pixels : 0);
+        for (int64_t image = next++; image < images; image = next++) render(image, means);
+    };
+    std::vector<std::thread> helpers;
+    try {
+        for (int64_t thread = 1; thread < std::min(threads, images); ++thread) helpers.emplace_back(work);
+    } catch (const std::system_error&) {
+        // The system allows no more threads: those that there are do all the work.
     }
+    work();
+    for (std::thread& helper : helpers) helper.join();
 }

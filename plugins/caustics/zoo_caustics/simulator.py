@@ -77,15 +77,18 @@ def render(
     if compiled is None:
         images = len(scenes) if expected_images is None else expected_images
         compiled = pays_to_compile(rays_per_image=rays_per_image, images=images, device_type=work.type)
-    eager = _painter(instrument, device=work, dtype=dtype, fused=None)
-    draw = (_compiled_painter(instrument, device=work) if compiled and dtype == torch.float32 else None) or eager
-    draw_source = eager if isinstance(scenes.source, PixelSource) and work.type == "cuda" else draw
+
+    def eager() -> Callable[..., Tensor]:
+        return _painter(instrument, device=work, dtype=dtype, fused=None)
+
+    draw = (_compiled_painter(instrument, device=work) if compiled and dtype == torch.float32 else None) or eager()
+    draw_source = eager() if isinstance(scenes.source, PixelSource) and work.type == "cuda" else draw
     with torch.no_grad():
         extended = extended_scenes(scenes)
         if extended.any():
             size = instrument.image_size
             source = torch.empty(len(scenes), size, size, dtype=dtype, device=work)
-            draw_extended = eager if work.type == "cuda" else draw_source  # compiled for CPUs only
+            draw_extended = eager() if work.type == "cuda" else draw_source  # compiled for CPUs only
             for chosen, painter in ((~extended, draw_source), (extended, draw_extended)):
                 source[torch.as_tensor(chosen, device=work)] = _draw_source(painter, scenes[chosen], device=work)
         else:
