@@ -14,7 +14,7 @@ from zoo.plurals import counted
 from zoo.report.notes import missing_twins, search_note
 from zoo.report.tables import result_notes
 from zoo.results.baselines import is_baseline
-from zoo.results.comparison import names_of_rows, spread_note
+from zoo.results.comparison import Variant, names_of_rows, spread_note
 from zoo.specs import ModelSpec
 
 SCALARS = "baselines/scalars_boosted"
@@ -103,13 +103,22 @@ def noise_note(runs: Sequence[Run]) -> str:
     """Return that rows were tested on different noise, or "" where the device that renders is the same for all."""
     if len({run.cell.recipe.device_type for run in runs if run.cell.recipe.simulator}) < 2:
         return ""
-    networks = [variant for variant in best_first(runs) if not variant.results[0].cell.fits_itself]
-    on_gpu = [variant for variant in best_first(runs) if variant.results[0].cell.recipe.device_type != "cpu"]
-    named = "the networks" if on_gpu == networks else ", ".join(f"`{variant.name}`" for variant in on_gpu)
+    rows = best_first(runs)
+    networks = [row for row in rows if not row.results[0].cell.fits_itself]
+    on_gpu = [row for row in rows if row.results[0].cell.recipe.device_type != "cpu"]
+    others = [row for row in networks if row not in on_gpu]
+    if on_gpu == [row for row in networks if row not in others] and len(others) < len(on_gpu):
+        named = "the networks" + (f", except {', '.join(_quoted(others))}" if others else "")
+    else:
+        named = ", ".join(_quoted(on_gpu))
     return (
         "Rows whose images were rendered on a GPU and on a CPU were tested on the same lenses with different noise, so "
         f"their scores are not paired. Rendered on a GPU: {named}."
     )
+
+
+def _quoted(rows: Sequence[Variant]) -> list[str]:
+    return [f"`{row.name}`" for row in rows]
 
 
 def like_2021(runs: Sequence[Run]) -> str:

@@ -135,6 +135,29 @@ def test_seeds_with_training_images_of_their_own_are_one_variant(make):
     assert spread_note(group_variants(own[:1])) == ""
 
 
+def test_the_seed_of_the_data_set_is_a_seed_with_training_images_of_its_own(make):
+    """Without --data-seeds, its images are the same: nobody has to train it again."""
+    recipe = replace(CELL.recipe, simulator="toy/paint")
+    first = make("toy/a", signal=2.0, seed=0, recipe=recipe)
+    own = [make("toy/a", signal=2.0, seed=seed, train_seed=seed, recipe=recipe) for seed in (1, 2)]
+    [variant] = group_variants([*own, first])
+    assert (variant.name, [result.cell.seed for result in variant.results]) == ("toy/a", [0, 1, 2])
+    assert "choice of the training images of toy/a" in spread_note([variant])
+    again = make("toy/a", signal=2.0, seed=0, train_seed=0, recipe=recipe)
+    assert sorted(len(variant.results) for variant in group_variants([*own, first, again])) == [1, 3]
+    shared = make("toy/a", signal=2.0, seed=1, recipe=recipe)  # two that share their training images stay together
+    assert sorted(len(variant.results) for variant in group_variants([*own, first, shared])) == [2, 2]
+    existing = [make("toy/a", signal=2.0), *(make("toy/a", signal=2.0, seed=seed, train_seed=seed) for seed in (1, 2))]
+    assert sorted(len(variant.results) for variant in group_variants(existing)) == [1, 2]
+
+
+def test_a_single_training_is_not_named_by_its_training_images(make):
+    there = replace(CELL.recipe, device_type="cuda")
+    one, other = make("toy/a", signal=2.0, recipe=there), make("toy/a", signal=1.0, seed=1, train_seed=1)
+    names = [variant.name for variant in group_variants([one, other])]
+    assert names == ["toy/a (rendered on cuda)", "toy/a (rendered on cpu)"]
+
+
 def test_single_trainings_are_compared_as_trainings(make):
     good, same, poor = (make(f"toy/{name}", signal=signal) for name, signal in (("a", 2.5), ("b", 2.5), ("c", 1.0)))
     comparisons, problems = compare_pairs(group_variants([good, same, poor]))

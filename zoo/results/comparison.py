@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -75,22 +75,51 @@ class Variant:
 
 
 def group_variants(results: Iterable[RunResult], *, any_train_size: bool = False) -> list[Variant]:
-    """Return good results of one problem grouped by all but the seed, best mean headline score first."""
+    """Return good results of one problem grouped by all but the seed, best mean headline score first.
+
+    A training without `--data-seeds` is also the one with the seed of the data set where others have training images of
+    their own.
+    """
+
+    def key(cell: Cell) -> str:
+        return variant_key(cell, any_train_size=any_train_size)
+
     groups: dict[str, list[Finished]] = {}
     for result in results:
         if result.status == "ok":
-            groups.setdefault(variant_key(result.cell, any_train_size=any_train_size), []).append(result)
+            groups.setdefault(key(result.cell), []).append(result)
+    for name, group in list(groups.items()):
+        cell = group[0].cell
+        if len(group) == 1 and cell.train_seed is None and cell.recipe.simulator and cell.seed == cell.recipe.seed:
+            others = groups.get(key(replace(cell, train_seed=cell.seed)), [])
+            if others and all(other.cell.seed != cell.seed for other in others):
+                others.append(groups.pop(name)[0])
     of_models: dict[str, list[list[Finished]]] = {}
     for group in groups.values():
         of_models.setdefault(group[0].cell.model, []).append(sorted(group, key=lambda result: result.cell.seed))
     found = []
     for model, own in of_models.items():
-        differing = distinguish([group[0].cell for group in own], any_train_size=any_train_size)
+        differing = distinguish([_named_cell(group, own, key) for group in own], any_train_size=any_train_size)
         found += [
             Variant(name=with_settings(model, settings), results=tuple(group))
             for group, settings in zip(own, differing, strict=True)
         ]
     return sorted(found, key=lambda variant: (-variant.rank, variant.name))
+
+
+def _named_cell(group: Sequence[Finished], groups: Iterable[Sequence[Finished]], key: Callable[[Cell], str]) -> Cell:
+    """Return the cell by which a variant is named.
+
+    Args:
+        group: Results of the variant.
+        groups: Those of all variants of the model.
+        key: Key of a variant.
+    """
+    cell = next((result.cell for result in group if result.cell.train_seed is not None), group[0].cell)
+    shared = replace(cell, train_seed=None)
+    # Of one training there is nothing to say about the images of each, unless a variant differs in nothing else.
+    is_another = any(key(other[0].cell) == key(shared) for other in groups if other is not group)
+    return cell if len(group) > 1 or is_another else shared
 
 
 def names_of_rows(variants: Iterable[Variant]) -> dict[str, str]:
@@ -105,8 +134,8 @@ def _mean(values: Sequence[float]) -> float:
 def spread_note(variants: Sequence[Variant]) -> str:
     """Return what the spread between seeds holds, or "" where no variant has several."""
     several = [variant for variant in variants if len(variant.results) > 1 and not variant.results[0].scored]
-    own = [variant.name for variant in several if variant.results[0].cell.train_seed is not None]
-    shared = [variant.name for variant in several if variant.results[0].cell.train_seed is None]
+    own = [v.name for v in several if any(result.cell.train_seed is not None for result in v.results)]
+    shared = [variant.name for variant in several if variant.name not in own]
     what = "initial weights, order of the images and augmentation"
     parts = [f"{what} of {', '.join(shared)}, on the same training images (others: --data-seeds)"] if shared else []
     parts += [f"{what} and choice of the training images of {', '.join(own)}"] if own else []

@@ -12,6 +12,8 @@ from zoo.results.cell import SCHEMA, Cell
 
 _PHASES = "trained on"
 """Name of the phases of a training among the settings that distinguish variants."""
+_NAMES = {"recipe.device_type": "rendered on"}
+"""Settings that go by another name than the last part of their own."""
 
 
 def variant_key(cell: Cell, *, any_train_size: bool = False) -> str:
@@ -35,7 +37,9 @@ def distinguish(cells: Sequence[Cell], *, any_train_size: bool = False) -> list[
     settings = [_settings(cell, any_train_size) for cell in cells]
     return [
         [
-            phases_in_words(cell, several=several) if name == _PHASES else f"{_short(name)} {in_words(value)}"
+            phases_in_words(cell, several=several)
+            if name == _PHASES
+            else f"{_NAMES.get(name, _short(name))} {in_words(value)}"
             for name, value in own.items()
             if _differs(name, value, settings)
         ]
