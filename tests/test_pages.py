@@ -96,6 +96,8 @@ def test_the_readme_states_the_recorded_times_of_its_first_command():
         minutes, seconds = divmod(round(line["seconds"]), 60)
         assert f"{minutes} min {seconds} s" in readme
         assert f"{line['macro_auc']:.4f}".removeprefix("0") in readme
+        if "install_seconds" in line:
+            assert f"{minutes} min {seconds} s, {round(line['install_seconds'])} s installed the packages" in readme
 
 
 def test_pages_state_where_the_intervals_hold_more_or_less():
