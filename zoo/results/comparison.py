@@ -90,10 +90,10 @@ def group_variants(results: Iterable[RunResult], *, any_train_size: bool = False
             groups.setdefault(key(result.cell), []).append(result)
     for name, group in list(groups.items()):
         cell = group[0].cell
-        if len(group) == 1 and cell.train_seed is None and cell.recipe.simulator and cell.seed == cell.recipe.seed:
+        if cell.train_seed is None and cell.recipe.simulator and _seeds(group) == {cell.recipe.seed}:
             others = groups.get(key(replace(cell, train_seed=cell.seed)), [])
-            if others and all(other.cell.seed != cell.seed for other in others):
-                others.append(groups.pop(name)[0])
+            if others and cell.recipe.seed not in _seeds(others):
+                others += groups.pop(name)
     of_models: dict[str, list[list[Finished]]] = {}
     for group in groups.values():
         of_models.setdefault(group[0].cell.model, []).append(sorted(group, key=lambda result: result.cell.seed))
@@ -117,9 +117,13 @@ def _named_cell(group: Sequence[Finished], groups: Iterable[Sequence[Finished]],
     """
     cell = next((result.cell for result in group if result.cell.train_seed is not None), group[0].cell)
     shared = replace(cell, train_seed=None)
-    # Of one training there is nothing to say about the images of each, unless a variant differs in nothing else.
+    # Of one seed there is nothing to say about the images of each, unless a variant differs in nothing else.
     is_another = any(key(other[0].cell) == key(shared) for other in groups if other is not group)
-    return cell if len(group) > 1 or is_another else shared
+    return cell if len(_seeds(group)) > 1 or is_another else shared
+
+
+def _seeds(results: Iterable[Finished]) -> set[int]:
+    return {result.cell.seed for result in results}
 
 
 def names_of_rows(variants: Iterable[Variant]) -> dict[str, str]:
