@@ -16,6 +16,7 @@ from zoo import registry
 from zoo.results.baselines import is_baseline
 from zoo.results.cell import Cell
 from zoo.results.comparison import Variant, estimate, interval_of_mean, problem_key
+from zoo.results.schema import Finished
 from zoo.specs import ModelSpec
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -116,17 +117,19 @@ def signed(difference: float) -> str:
 def tried(variants: Sequence[Variant]) -> str:
     """Return what was changed in trainings of p4m, each beside the plain training of its budget; "" for nothing."""
     own = [variant for variant in variants if variant.model == TRIED_WITH]
-    plain: dict[str, Variant] = {}
+    plain: dict[str, list[Finished]] = {}
     for variant in own:
-        if not changes(variant.results[0].cell):
-            plain.setdefault(variant.results[0].cell.budget, variant)
+        if not changes(cell := variant.results[0].cell):
+            plain.setdefault(cell.budget, []).extend(variant.results)
     body = []
     for variant in sorted(own, key=lambda variant: -variant.rank):
         cell = variant.results[0].cell
         if told := changes(cell):
             areas = {result.cell.seed: result.test.auc["macro"] for result in variant.results}
             missed = signed(variant.rank - AIM[HARDER])
-            body.append([", ".join(told), *row_of(variant)[1:], missed, *less_without(areas, plain.get(cell.budget))])
+            body.append(
+                [", ".join(told), *row_of(variant)[1:], missed, *less_without(areas, plain.get(cell.budget, ()))]
+            )
     if not body:
         return ""
     body += other_rates(plain)
@@ -140,21 +143,21 @@ def tried(variants: Sequence[Variant]) -> str:
     return f"{wrapped(text)}\n\n{rows(header, body, texts=3)}"
 
 
-def less_without(areas: Mapping[int, float], plain: Variant | None) -> list[str]:
+def less_without(areas: Mapping[int, float], plain: Sequence[Finished]) -> list[str]:
     """Return the mean difference from the plain trainings with the same seeds, and their run ids; without any, dashes.
 
     Args:
         areas: Seed -> macro AUC.
         plain: Plain trainings.
     """
-    beside = [result for result in (plain.results if plain else ()) if result.cell.seed in areas]
+    beside = [result for result in plain if result.cell.seed in areas]
     if not beside:
         return ["-", "-"]
     difference = mean(areas[result.cell.seed] - result.test.auc["macro"] for result in beside)
     return [signed(difference), " ".join(result.run_id[:4] for result in beside)]
 
 
-def other_rates(plain: Mapping[str, Variant]) -> list[list[str]]:
+def other_rates(plain: Mapping[str, Sequence[Finished]]) -> list[list[str]]:
     """Return the rows of learning rates that were compared apart, best first, as in the table of `tried`.
 
     Args:
@@ -169,7 +172,7 @@ def other_rates(plain: Mapping[str, Variant]) -> list[list[str]]:
         body.append(
             [
                 f"learning rate {rate:.3g}", budget, ids, shown, signed(score - AIM[HARDER]),
-                *less_without(areas, plain.get(budget)),
+                *less_without(areas, plain.get(budget, ())),
             ]
         )  # fmt: skip
     return sorted(body, key=lambda row: -float(row[4]))
