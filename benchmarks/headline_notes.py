@@ -14,7 +14,7 @@ from zoo.plurals import counted
 from zoo.report.notes import missing_twins, search_note
 from zoo.report.tables import result_notes
 from zoo.results.baselines import is_baseline
-from zoo.results.comparison import Variant, names_of_rows, spread_note
+from zoo.results.comparison import names_of_rows, spread_note
 from zoo.specs import ModelSpec
 
 SCALARS = "baselines/scalars_boosted"
@@ -104,21 +104,15 @@ def noise_note(runs: Sequence[Run]) -> str:
     if len({run.cell.recipe.device_type for run in runs if run.cell.recipe.simulator}) < 2:
         return ""
     rows = best_first(runs)
-    networks = [row for row in rows if not row.results[0].cell.fits_itself]
     on_gpu = [row for row in rows if row.results[0].cell.recipe.device_type != "cpu"]
-    others = [row for row in networks if row not in on_gpu]
-    if on_gpu == [row for row in networks if row not in others] and len(others) < len(on_gpu):
-        named = "the networks" + (f", except {', '.join(_quoted(others))}" if others else "")
-    else:
-        named = ", ".join(_quoted(on_gpu))
+    others = [row for row in rows if row not in on_gpu and not row.results[0].cell.fits_itself]
+    named, rest = (", ".join(f"`{row.name}`" for row in some) for some in (on_gpu, others))
+    if len(others) < len(on_gpu) and not any(row.results[0].cell.fits_itself for row in on_gpu):
+        named = f"the networks, except {rest}" if rest else "the networks"
     return (
         "Rows whose images were rendered on a GPU and on a CPU were tested on the same lenses with different noise, so "
         f"their scores are not paired. Rendered on a GPU: {named}."
     )
-
-
-def _quoted(rows: Sequence[Variant]) -> list[str]:
-    return [f"`{row.name}`" for row in rows]
 
 
 def like_2021(runs: Sequence[Run]) -> str:

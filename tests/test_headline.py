@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from msgspec.structs import replace
+from headlineruns import recorded, with_cell
 
 from zoo.budgets import BUDGETS
 from zoo.host import load_plugins
@@ -24,11 +24,6 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 def is_on(run, data):
     return run["cell"]["recipe"]["dataset"] == f"deeplense/{data}"
-
-
-def recorded(headline, run_id):
-    """Return a run of the record's tables by the first digits of its id."""
-    return next(run for run in headline.read_record() if run["run_id"].startswith(run_id) and run["part"] == "table")
 
 
 def test_the_page_is_what_the_record_says(headline, page, readme, tables):
@@ -49,26 +44,6 @@ def test_the_page_is_what_the_record_says(headline, page, readme, tables):
             problems.setdefault(problem_key(result.cell), []).append(result)
     for variant in itertools.chain(*map(group_variants, problems.values())):
         assert tables.area(tables.mean(variant.auc())) in shown
-
-
-def test_each_section_states_the_version_of_its_images_and_on_which_its_rows_were_trained(headline, page, notes):
-    runs = [headline.read_run(line) for line in headline.read_record()]
-    sections = page.make_page(runs).split("\n## ")
-    for run in runs:
-        if run.part == "table" and headline.full_size(run.cell):
-            [own] = [text for text in sections if text.startswith(f"{page.title([run])}\n")]
-            assert ("**Images of version" in own) == (run.cell.recipe.dataset_version != notes.dataset_of(run).version)
-            assert (": trained on " in " ".join(own.split())) >= bool(run.cell.phases)
-    unphased = [run for run in runs if run.part == "table" and run.cell.recipe.channels and not run.cell.phases]
-    assert unphased
-    for run in unphased:
-        [own] = [text for text in sections if text.startswith(f"{page.title([run])}\n")]
-        [channel] = run.cell.recipe.channels
-        name = f"`gconv/p4m (channels image, {channel.rpartition('/')[2]})`"
-        alone = rf"{re.escape(name)}(, `[^`]*`)*: trained on the images of the heading alone"
-        assert re.search(alone, " ".join(own.split()))
-        assert f"| {name} " in own  # named as in the table
-    assert "sha256:" not in "".join(sections)  # initial weights have names
 
 
 @pytest.mark.slow
@@ -219,10 +194,6 @@ def test_a_baseline_stands_in_the_table_of_difficulty_without_the_end_of_a_train
     assert re.fullmatch(r"\.\d{4} / \.\d{4} \(\.\d{4} to \.\d{4}\) \(training loss .*\)", network)
 
 
-def with_cell(run, **changes):
-    return replace(run, result=replace(run.result, cell=replace_cell(run.cell, **changes)))
-
-
 def test_the_readme_keeps_to_what_its_text_says(headline, readme):
     run = recorded(headline, "6eca")
     run["cell"]["recipe"] |= {"dataset_version": 1}
@@ -288,29 +259,6 @@ def test_what_failed_is_told(headline, page, tmp_path, monkeypatch, capsys):
     assert "The weights are gone." in told
 
 
-def test_a_network_that_is_not_above_the_best_baseline_is_marked(headline, notes, tables):
-    runs = [headline.read_run(recorded(headline, run_id)) for run_id in ("b2c6", "63c7", "8861")]
-    trees, other, network = sorted(runs, key=lambda run: (not run.cell.fits_itself, run.cell.budget == "laptop"))
-    fit = headline.read_run(recorded(headline, "9375"))
-
-    def with_area(run, area):
-        ends = dict.fromkeys(run.result.test.intervals, (area - 0.001, area + 0.001))
-        test = replace(run.result.test, auc=dict.fromkeys(run.result.test.auc, area), intervals=ends)
-        return replace(run, result=replace(run.result, test=test))
-
-    network = with_area(network, 0.962)
-    # The interval of the difference reaches from the difference less 0.0014.
-    cases = [(0.9, 0.8, ""), (0.9605, 0.8, ""), (0.961, 0.8, " †"), (0.97, 0.965, " †‡"), (0.9, 0.97, " †‡")]
-    for of_fit, of_trees, mark in cases:
-        own = [network, with_area(trees, of_trees), with_area(fit, of_fit)]
-        rows = tables.score_table(own).splitlines()[2:]
-        names = {f"`{network.cell.model}`{mark}", *(f"`{run.cell.model}` (baseline)" for run in (trees, fit))}
-        assert {row.split(" | ")[0].removeprefix("| ") for row in rows} == names
-        lacking = "Baselines that this table lacks: `baselines/scalars_linear`, `baselines/pca_linear`."
-        assert notes.missing_baseline(own) == lacking
-    assert "zoo bench --model baselines/scalars_boosted --data deeplense/modelB" in notes.missing_baseline([other])
-
-
 def test_few_images_are_averaged_over_seeds(headline, difficulty):
     run = recorded(headline, "7a25")
     run["cell"] = run["cell"] | {"phases": []}
@@ -331,14 +279,3 @@ def test_few_images_are_averaged_over_seeds(headline, difficulty):
     one, two = (headline.read_run(of(size, 0.9)) for size in (500, 16384))
     for own, shared in (({}, True), ({"train_seed": 1}, False)):
         assert ("Seeds share" in difficulty.few_table([with_cell(one, seed=1, **own), two])) == shared
-
-
-def test_rows_of_an_earlier_version_of_a_network_are_named(headline, notes):
-    run = headline.read_run(recorded(headline, "6eca"))
-    assert notes.earlier_networks([run]) == ""
-    newer = with_cell(run, model_version=run.cell.model_version + 1)
-    told = notes.earlier_networks([newer])
-    assert told.startswith(f"`gconv/p4` is of version {newer.cell.model_version} of the network")
-    assert told in " ".join(notes.notes([newer]).split())
-    today = [headline.read_run(line) for line in headline.read_record() if line["part"] == "table"]
-    assert [run for run in today if notes.earlier_networks([run])] == []

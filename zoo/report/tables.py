@@ -27,7 +27,7 @@ from zoo.report.notes import failures, missing_twins, search_note, training_note
 from zoo.results.baselines import NO_BASELINES, Standing, find_standing
 from zoo.results.cell import Cell
 from zoo.results.comparison import Variant, estimate, group_variants, problem_key, spread_note
-from zoo.results.naming import distinguish, have_other_phases, in_words, phases_in_words, variant_key, with_settings
+from zoo.results.naming import distinguish, have_other_phases, in_words, phases_in_words, variant_keys, with_settings
 from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
 from zoo.results.verdict import Comparison
@@ -169,10 +169,13 @@ def _row_names(results: Sequence[RunResult]) -> dict[str, str]:
         rows.setdefault((base, *own), []).append(result)
     names = {}
     for (base, *own), alike in rows.items():
-        variants = {variant_key(result.cell): result.cell for result in alike}
+        keys = variant_keys(result.cell for result in alike)
+        variants: dict[str, list[Cell]] = {}
+        for key, result in zip(keys, alike, strict=True):
+            variants.setdefault(key, []).append(result.cell)
         differing = dict(zip(variants, distinguish([*variants.values()]), strict=True))
-        for result in alike:
-            names[result.run_id] = with_settings(base, [*own, *differing[variant_key(result.cell)]])
+        for key, result in zip(keys, alike, strict=True):
+            names[result.run_id] = with_settings(base, [*own, *differing[key]])
     return names
 
 

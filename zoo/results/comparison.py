@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from zoo.data.recipe import canonical_json
 from zoo.results.cell import Cell
-from zoo.results.naming import distinguish, variant_key, with_settings
+from zoo.results.naming import distinguish, variant_keys, with_settings
 from zoo.results.schema import Finished, RunResult
 from zoo.scores.schema import Scores
 from zoo.scores.stats import critical_value
@@ -75,55 +75,23 @@ class Variant:
 
 
 def group_variants(results: Iterable[RunResult], *, any_train_size: bool = False) -> list[Variant]:
-    """Return good results of one problem grouped by all but the seed, best mean headline score first.
-
-    A training without `--data-seeds` is also the one with the seed of the data set where others have training images of
-    their own.
-    """
-
-    def key(cell: Cell) -> str:
-        return variant_key(cell, any_train_size=any_train_size)
-
+    """Return good results of one problem grouped by all but the seed, best mean headline score first."""
+    good = [result for result in results if result.status == "ok"]
     groups: dict[str, list[Finished]] = {}
-    for result in results:
-        if result.status == "ok":
-            groups.setdefault(key(result.cell), []).append(result)
-    for name, group in list(groups.items()):
-        cell = group[0].cell
-        if cell.train_seed is None and cell.recipe.simulator and _seeds(group) == {cell.recipe.seed}:
-            others = groups.get(key(replace(cell, train_seed=cell.seed)), [])
-            if others and cell.recipe.seed not in _seeds(others):
-                others += groups.pop(name)
+    for key, result in zip(variant_keys((r.cell for r in good), any_train_size=any_train_size), good, strict=True):
+        groups.setdefault(key, []).append(result)
     of_models: dict[str, list[list[Finished]]] = {}
     for group in groups.values():
         of_models.setdefault(group[0].cell.model, []).append(sorted(group, key=lambda result: result.cell.seed))
     found = []
     for model, own in of_models.items():
-        differing = distinguish([_named_cell(group, own, key) for group in own], any_train_size=any_train_size)
+        cells = [[result.cell for result in group] for group in own]
+        differing = distinguish(cells, any_train_size=any_train_size)
         found += [
             Variant(name=with_settings(model, settings), results=tuple(group))
             for group, settings in zip(own, differing, strict=True)
         ]
     return sorted(found, key=lambda variant: (-variant.rank, variant.name))
-
-
-def _named_cell(group: Sequence[Finished], groups: Iterable[Sequence[Finished]], key: Callable[[Cell], str]) -> Cell:
-    """Return the cell by which a variant is named.
-
-    Args:
-        group: Results of the variant.
-        groups: Those of all variants of the model.
-        key: Key of a variant.
-    """
-    cell = next((result.cell for result in group if result.cell.train_seed is not None), group[0].cell)
-    shared = replace(cell, train_seed=None)
-    # Of one seed there is nothing to say about the images of each, unless a variant differs in nothing else.
-    is_another = any(key(other[0].cell) == key(shared) for other in groups if other is not group)
-    return cell if len(_seeds(group)) > 1 or is_another else shared
-
-
-def _seeds(results: Iterable[Finished]) -> set[int]:
-    return {result.cell.seed for result in results}
 
 
 def names_of_rows(variants: Iterable[Variant]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from zoo.data.channels import describe_channels
@@ -16,25 +17,48 @@ _NAMES = {"recipe.device_type": "rendered on"}
 """Settings that go by another name than the last part of their own."""
 
 
-def variant_key(cell: Cell, *, any_train_size: bool = False) -> str:
-    """Return a text that is equal for cells which differ in nothing but the seed.
+def variant_keys(cells: Iterable[Cell], *, any_train_size: bool = False) -> list[str]:
+    """Return a text for each cell that is equal for those which differ in nothing but the seed.
+
+    A simulated training without `--data-seeds` is also the one with the seed of the data set among others that have
+    training images of their own.
 
     Args:
-        cell: Cell of a result.
+        cells: Cells of results.
         any_train_size: Whether the number of training images may differ, as along a learning curve.
     """
-    return canonical_json(_decided(cell, any_train_size))
+    cells = list(cells)
+    keys = [_key(cell, any_train_size) for cell in cells]
+    seeds: dict[str, set[int]] = {}
+    for key, cell in zip(keys, cells, strict=True):
+        seeds.setdefault(key, set()).add(cell.seed)
+    joined = {}
+    if any(cell.train_seed is not None for cell in cells):
+        for key, cell in dict(zip(keys, cells, strict=True)).items():
+            if cell.train_seed is None and cell.recipe.simulator and seeds[key] == {cell.recipe.seed}:
+                own = _key(replace(cell, train_seed=cell.seed), any_train_size)
+                if cell.seed not in seeds.get(own, {cell.seed}):
+                    joined[key] = own
+    return [joined.get(key, key) for key in keys]
 
 
-def distinguish(cells: Sequence[Cell], *, any_train_size: bool = False) -> list[list[str]]:
-    """Return the settings of each cell in which it differs from the others, in short form.
+def distinguish(variants: Sequence[Sequence[Cell]], *, any_train_size: bool = False) -> list[list[str]]:
+    """Return the settings of each variant in which it differs from the others, in short form.
 
     Args:
-        cells: Cells of one model, one for each variant.
+        variants: Cells of each variant of one model.
         any_train_size: Whether the number of training images may differ, as along a learning curve.
     """
-    several = have_other_phases(cells)
-    settings = [_settings(cell, any_train_size) for cell in cells]
+    shared = {_key(cells[0], any_train_size) for cells in variants if cells[0].train_seed is None}
+    named = []
+    for cells in variants:
+        cell = next((cell for cell in cells if cell.train_seed is not None), cells[0])
+        without = replace(cell, train_seed=None)
+        # Of one seed there is nothing to say about the images of each, unless a variant differs in nothing else.
+        alone = len({cell.seed for cell in cells}) == 1 and _key(without, any_train_size) not in shared
+        named.append(without if alone else cell)
+    several = have_other_phases(named)
+    settings = [_settings(cell, any_train_size) for cell in named]
     return [
         [
             phases_in_words(cell, several=several)
@@ -43,7 +67,7 @@ def distinguish(cells: Sequence[Cell], *, any_train_size: bool = False) -> list[
             for name, value in own.items()
             if _differs(name, value, settings)
         ]
-        for cell, own in zip(cells, settings, strict=True)
+        for cell, own in zip(named, settings, strict=True)
     ]
 
 
@@ -86,6 +110,10 @@ def _differs(name: str, value: Any, settings: Sequence[Mapping[str, Any]]) -> bo
 def _short(name: str) -> str:
     """Return the last part of a dotted name; that of a distribution may hold dots."""
     return name.removeprefix("versions.") if name.startswith("versions.") else name.rpartition(".")[2]
+
+
+def _key(cell: Cell, any_train_size: bool) -> str:
+    return canonical_json(_decided(cell, any_train_size))
 
 
 def _decided(cell: Cell, any_train_size: bool) -> dict[str, Any]:
