@@ -1,128 +1,156 @@
-"""The tables of the README, from recorded runs: networks that were trained several times, then more, once each."""
+"""The tables of the README, from recorded runs: one for each budget that needs no GPU, Models A and B side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace as replace_cell
 
 from headline_commands import commands_note
-from headline_equivariance import equivariance_cells, equivariance_headings
-from headline_notes import fitted_notes, notes, old_definition, phases_note
+from headline_notes import old_definition, phases_note
 from headline_page import newest_last, title
-from headline_runs import Run, dataset_of, full_size, name_of
-from headline_tables import (
-    CLASSES,
-    area,
-    best_first,
-    macs_of,
-    marks_of,
-    rows,
-)
+from headline_runs import Run, dataset_of, full_size, installed, name_of
+from headline_tables import area, best_first, macs_of, marks_of, rows
+from msgspec.structs import replace
 from page_parts import wrapped
 
+from zoo import registry
+from zoo.budgets import BUDGETS
 from zoo.results.baselines import is_baseline
 from zoo.results.comparison import Variant, estimate, group_variants, problem_key
+from zoo.results.schema import Finished
+from zoo.specs import ModelSpec
 
 SHOWN = {"modelA": "Model A", "modelB": "Model B"}
-BUDGETS = ("laptop", "evening")
 BASELINE = " (baseline)"  # among the marks of a table
-SEVERAL = 3
-"""Trainings, each on training images of its own, that show how much the trainings of a network differ."""
-
-
-class Part(NamedTuple):
-    """A table with its heading, and the notes on it."""
-
-    table: str
-    notes: list[str]
+TABLES = {"laptop": 3, "evening": 1}
+"""Budgets, and how often a network was trained at least that stands in the table of each."""
+TRIED = ("auxiliary", "new_noise", "init")
+"""Settings of a training that no network has by default."""
+INTERVALS = (
+    "Of one training the interval is over its test images alone, and another training may change the order of two "
+    "rows. Of several the score is their mean, and the interval holds the spread between them, too."
+)
 
 
 def readme_tables(runs: Sequence[Run]) -> str:
-    """Return the README's tables and notes: Models A and B at the budgets that need no GPU."""
-    several = several_trainings(runs)
-    once = [part for data in SHOWN if (part := one_training(runs, data=data))]
-    shared = [note for note in once[0].notes if note in once[-1].notes] if len(once) > 1 else []
-    parts = []
-    for part in [*several, *once]:
-        parts += [part.table, *(note for note in part.notes if note not in shared)]
-    if shared:
-        parts += ["On both tables of one training each:", *shared]
+    """Return the README's tables and notes.
+
+    At budget laptop they hold the networks that were trained several times, at budget evening all. They compare
+    networks with their default settings on the image alone; what was tried with one of them is on the page of results,
+    as are the notes on baselines.
+    """
+    parts: list[str] = []
+    for budget, trainings in TABLES.items():
+        tables = {data: chosen(runs, data=data, budget=budget, trainings=trainings) for data in SHOWN}
+        if own := {data: table for data, table in tables.items() if table}:
+            parts += [table_of(own), *(note for note in notes_on(own) if note not in parts)]
     return "\n\n".join(parts) or "No run is recorded yet."
 
 
-def several_trainings(runs: Sequence[Run]) -> list[Part]:
-    """Return the table of the networks with several trainings at budget laptop, beside the baselines; or nothing.
+def chosen(runs: Sequence[Run], *, data: str, budget: str, trainings: int) -> list[Run]:
+    """Return the runs of a table: those of the networks with so many trainings and of the baselines, or none.
 
-    It compares networks: what was tried with one of them, such as auxiliary truths, is on the page of results.
+    Of a network that was trained several times on the same images and several times on others, the latter.
     """
-    at_laptop = [run for run in runs if run.cell.budget == "laptop" and not run.cell.training.get("auxiliary")]
-    chosen = {data: own for data in SHOWN if (own := repeated(newest(at_laptop, data=data)))}
-    cells: dict[str, dict[str, str]] = {}
-    firsts: dict[str, Variant] = {}
-    for data, own in reversed(chosen.items()):  # in the order of the harder one
-        variants = best_first(own)
-        for variant, mark in zip(variants, marks_of(variants, own), strict=True):
-            name = f"`{variant.name}`{mark if mark == BASELINE else ''}"
-            firsts.setdefault(name, variant)
-            cells.setdefault(name, {})[data] = interval(variant) + ("" if mark == BASELINE else mark)
-    if not chosen:
-        return []
-    body = []
-    for name, variant in firsts.items():
-        first, count = variant.results[0], str(len(variant.results))
-        shown = (cells[name].get(data, "-") for data in SHOWN)
-        body.append([name, f"{first.cost.parameters:,}", macs_of(first), count, *shown])
-    scores = [f"{name}, macro AUC (95 %)" for name in SHOWN.values()]
-    header = ["network", "parameters", "million MACs", "trainings", *scores]
-    own = next(iter(chosen.values()))
-    heading = f"Several trainings of each network, each on new training images; {title(own).partition(', ')[2]}:"
-    several = [[run for run in one if run.cell.train_seed is not None] for one in chosen.values()]
-    told = [*map(wrapped, [phases_note(own), *fitted_notes(own)]), commands_note(several)]
-    return [Part(f"{heading}\n\n{rows(header, body)}", told)]
+    own = newest([run for run in runs if run.cell.budget == budget and has_defaults(run)], data=data)
+    kept: dict[str, Variant] = {}
+    for variant in group_variants(run.result for run in map(on_any_device, own)):
+        earlier = kept.setdefault(variant.model, variant)
+        if _weight(variant) > _weight(earlier):
+            kept[variant.model] = variant
+    ids = {result.run_id: len(variant.results) for variant in kept.values() for result in variant.results}
+    baselines = [run for run in own if is_baseline(run.cell, dataset_of(run))]
+    networks = [run for run in own if run not in baselines and ids.get(run.result.run_id, 0) >= trainings]
+    return networks and [*networks, *baselines]
 
 
-def repeated(runs: Sequence[Run]) -> list[Run]:
-    """Return the runs of networks with several trainings, each on images of its own, and of baselines; or nothing."""
-    own = group_variants(run.result for run in runs if run.cell.train_seed is not None)
-    ids = {result.run_id for variant in own if len(variant.results) >= SEVERAL for result in variant.results}
-    return [run for run in runs if ids and (run.result.run_id in ids or is_baseline(run.cell, dataset_of(run)))]
-
-
-def one_training(runs: Sequence[Run], *, data: str) -> Part | None:
-    """Return the table of one data set, with seed 0 of each network; None without a run."""
-    chosen = newest([run for run in runs if run.cell.seed == 0], data=data)
-    if not chosen:
-        return None
-    header = [
-        "network", "parameters", "million MACs", "AUC none", "sub-halo", "vortex", "macro (95 %)", "accuracy",
-        *equivariance_headings(chosen),
-    ]  # fmt: skip
-    body = []
-    variants = best_first(chosen)
-    for variant, mark in zip(variants, marks_of(variants, chosen), strict=True):
-        first = variant.results[0]
-        body.append(
-            [
-                f"`{variant.name}`{mark}", f"{first.cost.parameters:,}", macs_of(first),
-                *(area(first.test.auc[name]) for name in CLASSES), interval(variant),
-                area(first.test.accuracy), *equivariance_cells(first, chosen),
-            ]
-        )  # fmt: skip
-    old = list(map(wrapped, old_definition(chosen)))
-    return Part(f"{title(chosen)}:\n\n{rows(header, body)}", [*old, *notes(chosen).split("\n\n")])
+def _weight(variant: Variant) -> tuple[bool, int]:
+    return any(result.cell.train_seed is not None for result in variant.results), len(variant.results)
 
 
 def newest(runs: Sequence[Run], *, data: str) -> list[Run]:
-    """Return the runs of the newest problem of a data set at the largest budget that needs no GPU."""
-    found = [
-        run
-        for run in runs
-        if (run.part, name_of(run.cell)) == ("table", data) and run.cell.budget in BUDGETS and full_size(run.cell)
-    ]
+    """Return the runs of the newest problem of a data set."""
+    found = [run for run in runs if (run.part, name_of(run.cell)) == ("table", data) and full_size(run.cell)]
     if not found:
         return []
     key = problem_key(max(found, key=newest_last).cell)
     return [run for run in found if problem_key(run.cell) == key]
+
+
+def has_defaults(run: Run) -> bool:
+    """Return whether a run is of the image alone and has the settings of its network and budget."""
+    spec = registry.find(installed(), ModelSpec, run.cell.model, usable=False)
+    usual = {**BUDGETS[run.cell.budget].training, **spec.training}
+    training = run.cell.training
+    changed = run.cell.hparams != spec.defaults or any(training.get(name, usual[name]) != usual[name] for name in usual)
+    return not (changed or run.cell.recipe.channels or any(training.get(name) for name in TRIED))
+
+
+def on_any_device(run: Run) -> Run:
+    """Return a run without the device that rendered its images, so that trainings on either stand in one row."""
+    recipe = replace_cell(run.cell.recipe, device_type="")
+    return replace(run, result=replace(run.result, cell=replace_cell(run.cell, recipe=recipe)))
+
+
+def table_of(tables: Mapping[str, Sequence[Run]]) -> str:
+    """Return a table with its heading: one row for each network and baseline, in the order of the last data set."""
+    firsts: dict[str, Finished] = {}
+    cells: dict[str, dict[str, list[str]]] = {}
+    for data, runs in reversed(list(tables.items())):
+        own = [on_any_device(run) for run in runs]
+        variants = best_first(own)
+        for variant, mark in zip(variants, marks_of(variants, own), strict=True):
+            name = f"`{variant.model}`{mark if mark == BASELINE else ''}"
+            firsts.setdefault(name, variant.results[0])
+            score = interval(variant) + ("" if mark == BASELINE else mark)
+            cells.setdefault(name, {})[data] = [score, str(len(variant.results))]
+    body = []
+    for name, first in firsts.items():
+        scores = itertools.chain(*(cells[name].get(data, ["-", "-"]) for data in tables))
+        body.append([name, f"{first.cost.parameters:,}", macs_of(first), *scores])
+    headings = itertools.chain(*((f"{SHOWN[data]}, macro AUC (95 %)", "trainings") for data in tables))
+    header = ["network", "parameters", "million MACs", *headings]
+    named = title(next(iter(tables.values()))).partition(", ")[2]
+    heading = f"{named[0].upper()}{named[1:]}:"
+    return f"{heading}\n\n{rows(header, body)}"
+
+
+def notes_on(tables: Mapping[str, Sequence[Run]]) -> list[str]:
+    """Return the notes on a table: intervals, training images, noise, and commands that train again."""
+    joined = [list(map(on_any_device, runs)) for runs in tables.values()]
+    told = [note for runs in joined for note in old_definition(runs)]
+    told += [INTERVALS, *map(phases_note, joined), noise_note(tables)]
+    return [*map(wrapped, dict.fromkeys(filter(None, told))), commands_note(list(tables.values()))]
+
+
+def noise_note(tables: Mapping[str, Sequence[Run]]) -> str:
+    """Return which trainings saw images with the noise of a GPU and how long they took, or "" where none did."""
+    told: list[str] = []
+    minutes: dict[bool, list[float]] = {True: [], False: []}
+    for data, runs in tables.items():
+        networks = [run for run in runs if not is_baseline(run.cell, dataset_of(run))]
+        on_gpu = [run for run in networks if run.cell.recipe.device_type != "cpu"]
+        for run in networks:
+            minutes[run in on_gpu].append(run.result.seconds / 60)
+        if on_gpu:
+            named, of_all = ({run.cell.model for run in some} for some in (on_gpu, networks))
+            who = "all networks" if named == of_all else " and ".join(f"`{name}`" for name in sorted(named))
+            seeds = " and ".join(str(seed) for seed in sorted({run.cell.seed for run in on_gpu}))
+            told.append(f"on {SHOWN[data]} those of {who} with seed {seeds}")
+    if not told:
+        return ""
+    others = f"; the others took {from_to(minutes[False])}" if minutes[False] else ""
+    return (
+        f"Trainings on images that were rendered on a GPU: {'; '.join(told)}. They took {from_to(minutes[True])} there"
+        f"{others}, beside other work, so the times do not rank networks. Their test images are the same lenses with "
+        "other noise of the same strength, so rows are not paired."
+    )
+
+
+def from_to(minutes: Sequence[float]) -> str:
+    """Return the least and the most minutes."""
+    return f"{min(minutes):.0f} to {max(minutes):.0f} minutes"
 
 
 def interval(variant: Variant) -> str:

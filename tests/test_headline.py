@@ -5,7 +5,6 @@ import json
 import re
 import sys
 import time
-from dataclasses import replace as replace_cell
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -192,54 +191,6 @@ def test_a_baseline_stands_in_the_table_of_difficulty_without_the_end_of_a_train
     assert ids == " ".join(run.result.run_id[:4] for run in chosen)
     assert re.fullmatch(r"\.\d{4} / \.\d{4} \(\.\d{4} to \.\d{4}\)", boosted)
     assert re.fullmatch(r"\.\d{4} / \.\d{4} \(\.\d{4} to \.\d{4}\) \(training loss .*\)", network)
-
-
-def test_the_readme_keeps_to_what_its_text_says(headline, readme):
-    run = recorded(headline, "6eca")
-    run["cell"]["recipe"] |= {"dataset_version": 1}
-    paper = run | {"cell": run["cell"] | {"budget": "paper", "sizes": dict(BUDGETS["paper"].sizes)}}
-    seed = run | {"cell": run["cell"] | {"seed": 1}}
-    run, paper, seed = map(headline.read_run, (run, paper, seed))
-    assert readme.readme_tables([run, paper, seed]) == readme.readme_tables([run])
-    newer = with_cell(run, recipe=replace_cell(run.cell.recipe, dataset_version=2))
-    evening = with_cell(newer, budget="evening", sizes=BUDGETS["evening"].sizes)
-    assert readme.readme_tables([run, newer]) == readme.readme_tables([newer])
-    assert readme.readme_tables([run, evening, newer]) == readme.readme_tables([evening])
-    assert readme.readme_tables([newer]).startswith("modelB, budget laptop, 16,384 training images:")
-    changed = replace_cell(newer.cell.recipe, params={**run.cell.recipe.params, "mass_scale": 4.0})
-    [*_, heading] = readme.readme_tables([with_cell(newer, recipe=changed)]).partition(":")[0].split(", ")
-    assert heading == "`mass_scale` 4.0"
-    assert readme.readme_tables([paper]) == "No run is recorded yet."
-
-
-def test_the_readmes_first_table_has_several_trainings_on_own_images_and_baselines_only(headline, readme):
-    runs = [headline.read_run(run) for run in headline.read_record()]
-    [part] = readme.several_trainings(runs)
-    rows = {line.split("`")[1]: [cell.strip() for cell in line.split("|")] for line in part.table.splitlines()[4:]}
-    assert {"gconv/p4m", "gconv/z2_p4m_macs", "baselines/scalars_boosted", "baselines/flexible_lens"} <= set(rows)
-    assert "gconv/p4" not in rows  # trained once
-    for name, (_, _, _, _, trainings, on_a, on_b, _) in rows.items():
-        assert trainings == ("1" if name.startswith("baselines/") else "3")
-        for data, shown in (("modelA", on_a), ("modelB", on_b)):
-            areas = [
-                run.result.test.auc["macro"]
-                for run in runs
-                if (run.part, run.cell.model, run.cell.budget) == ("table", name, "laptop")
-                and is_on({"cell": {"recipe": {"dataset": run.cell.data}}}, data)
-                and run.cell.recipe.params.get("mass_scale") == 1.0
-                and (name.startswith("baselines/") or run.cell.train_seed is not None)
-                and headline.full_size(run.cell)
-                and not run.cell.training.get("auxiliary")
-            ]
-            whole = name.startswith("baselines/") or len(areas) >= readme.SEVERAL
-            assert shown.startswith(readme.area(sum(areas) / len(areas)) if whole else "-")
-    # What the README says of this table.
-    for column in (5, 6):
-        ends = {name: list(map(float, re.findall(r"(\.\d{4})[ )]", row[column]))) for name, row in rows.items()}
-        others = [ends[name][-1] for name in ("gconv/z2_p4m_macs", "timm/resnet18")]
-        assert ends["gconv/p4m"][1] > max(others)
-    two = [run for run in runs if run.cell.seed < 2]
-    assert readme.several_trainings(two) == []
 
 
 def test_what_failed_is_told(headline, page, tmp_path, monkeypatch, capsys):

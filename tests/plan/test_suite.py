@@ -150,9 +150,18 @@ def test_missing_models_and_missing_suites_are_reported(suite_of, tmp_path):
         read_suite(tmp_path / "binary.toml")
 
 
-def test_a_wrong_setting_names_the_file(suite_of, host):
-    with pytest.raises(UsageError, match=r"suite.toml: .*Did you mean 'lr'"):
+def test_a_wrong_setting_names_the_file_and_the_line(suite_of, host):
+    line = next(number for number, text in enumerate(TEXT.splitlines(), start=1) if text.startswith("lr ="))
+    with pytest.raises(UsageError, match=rf"suite.toml, line {line}: .*Did you mean 'lr'"):
         plan_suite(host, on_cpu(suite_of(TEXT.replace("lr =", "lrr ="))))
+    with pytest.raises(UsageError, match=rf"suite.toml, line {line}: lr='fast' must be a number"):
+        plan_suite(host, on_cpu(suite_of(re.sub(r"lr = .*", 'lr = "fast"', TEXT))))
+    inside = suite_of(TEXT.replace("data.count = 500", "[settings.data]\nwidht = 3"))
+    with pytest.raises(UsageError, match=r"suite.toml, line \d+: --set data.widht: "):
+        plan_suite(host, on_cpu(inside))
+    inside.path.unlink()
+    with pytest.raises(UsageError, match=r"suite.toml: --set data.widht: "):
+        plan_suite(host, on_cpu(inside))
 
 
 def test_settings_of_a_model_that_takes_no_part_are_left_out(suite_of, host):

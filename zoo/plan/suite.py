@@ -11,7 +11,7 @@ from zoo.errors import MissingError, UsageError, ZooError
 from zoo.plan.baselines import with_baselines
 from zoo.plan.cells import make_plan
 from zoo.plan.overrides import SHARED_OWNERS, matches
-from zoo.plan.suite_file import Expected, Suite
+from zoo.plan.suite_file import Expected, Suite, place_of_setting
 from zoo.results.cell import Cell
 from zoo.results.schema import RunResult
 from zoo.specs import DatasetSpec, ModelSpec, Spec
@@ -68,7 +68,8 @@ def plan_suite(
             try:
                 planned = with_baselines(host, request, make_plan(host, request, note=note), note=note)
             except ZooError as error:
-                raise type(error)(f"{suite.path}: {error.args[0]}", hint=error.hint) from error
+                where = place_of_setting(suite.path, error.args[0])
+                raise type(error)(f"{where}: {error.args[0]}", hint=error.hint) from error
             cells |= {cell.run_id: cell for cell in planned}
     minutes: dict[str, float] = {}
     if suite.expected and _several(suite):

@@ -173,6 +173,21 @@ def changed(suite: Suite, **values: Any) -> Suite:
     return replace(suite, **{"request": replace(suite.request, **options), "expected": expected, **own})
 
 
+def place_of_setting(path: Path, message: str) -> str:
+    """Return the path of a suite, with the line of the setting where an error message names one (`--set NAME`, `NAME=VALUE`)."""
+    named = re.match(r"--set ([^\s:=]+)|([^\s:=]+)=", message)
+    try:
+        lines = regular_file(path).read_text(encoding="utf-8-sig").splitlines() if named else []
+    except (OSError, UnicodeDecodeError):  # changed since it was read
+        return str(path)
+    name = (named.group(1) or named.group(2)) if named else ""
+    for key in (name, name.rpartition(".")[2]):  # the table may hold the first part: [settings.data]
+        for number, line in enumerate(lines, start=1):
+            if re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", line):
+                return f"{path}, line {number}"
+    return str(path)
+
+
 def _dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return a table's values by dotted name: `data.snr = 30` is a table inside of one to TOML."""
     values: dict[str, Any] = {}

@@ -1,0 +1,136 @@
+"""The tables of the README are what the record of the headline experiment says, and bear the README's sentences."""
+
+import re
+from dataclasses import replace as replace_cell
+
+import pytest
+from headlineruns import recorded, with_cell
+
+from zoo.budgets import BUDGETS
+from zoo.results.comparison import estimate, group_variants
+
+
+@pytest.fixture
+def runs(headline):
+    return [headline.read_run(run) for run in headline.read_record()]
+
+
+def chosen(readme, runs, budget):
+    return {
+        data: readme.chosen(runs, data=data, budget=budget, trainings=readme.TABLES[budget]) for data in readme.SHOWN
+    }
+
+
+def cells_of(table):
+    """Cells of the rows of a table, by the network's name."""
+    lines = [line for line in table.splitlines() if line.startswith("| `")]
+    return {line.split("`")[1]: [cell.strip() for cell in line.strip("|").split("|")] for line in lines}
+
+
+def of_budget(run, budget):
+    return with_cell(run, budget=budget, sizes=BUDGETS[budget].sizes)
+
+
+def test_the_readme_keeps_to_what_its_text_says(headline, readme):
+    newer = headline.read_run(recorded(headline, "35bd"))
+    recipe = newer.cell.recipe
+    run = with_cell(newer, recipe=replace_cell(recipe, dataset_version=1))
+    paper, laptop = (of_budget(run, budget) for budget in ("paper", "laptop"))
+    assert readme.readme_tables([paper]) == "No run is recorded yet."
+    assert readme.readme_tables([laptop]) == "No run is recorded yet."  # one training is not enough there
+    text = readme.readme_tables([laptop, run, paper])
+    assert text.startswith("Budget evening, 67,500 training images")
+    assert "| network | parameters | million MACs | Model B, macro AUC (95 %) | trainings |\n" in text
+    assert "of the old definition" in text
+    assert readme.readme_tables([run, newer]) == readme.readme_tables([newer])
+    mass = replace_cell(recipe, params={**recipe.params, "mass_scale": 4.0})
+    [*_, heading] = readme.readme_tables([with_cell(newer, recipe=mass)]).partition(":")[0].split(", ")
+    assert heading == "`mass_scale` 4.0"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"training": {"auxiliary": "shear"}},
+        {"training": {"new_noise": True}},
+        {"training": {"lr": 0.5}},
+        {"hparams": {"widths": [2]}},
+        {"recipe": ("image", "baselines/residual_centred")},
+    ],
+)
+def test_what_was_tried_with_one_network_is_not_in_the_readme(headline, readme, changes):
+    run = headline.read_run(recorded(headline, "35bd"))
+    [(field, value)] = changes.items()
+    if field == "recipe":
+        tried = with_cell(run, recipe=replace_cell(run.cell.recipe, channels=value))
+    else:
+        tried = with_cell(run, **{field: {**getattr(run.cell, field), **value}})
+    assert readme.readme_tables([run, tried]) == readme.readme_tables([run])
+    assert readme.readme_tables([tried]) == "No run is recorded yet."
+
+
+def test_trainings_on_images_of_a_gpu_and_of_a_cpu_stand_in_one_row_and_a_note_names_them(headline, readme):
+    on_gpu = headline.read_run(recorded(headline, "35bd"))
+    on_cpu = with_cell(on_gpu, recipe=replace_cell(on_gpu.cell.recipe, device_type="cpu"))
+    second = with_cell(on_cpu, seed=1, train_seed=1)
+    [(name, row)] = cells_of(readme.readme_tables([on_gpu, second])).items()
+    assert (name, row[-1]) == (on_gpu.cell.model, "2")
+    assert "on Model B those of all networks with seed 0. " in " ".join(readme.readme_tables([on_gpu, second]).split())
+    assert "GPU" not in readme.readme_tables([on_cpu, second])
+
+
+@pytest.mark.parametrize("budget", ["laptop", "evening"])
+def test_every_score_is_that_of_the_recorded_trainings(readme, runs, budget):
+    tables = chosen(readme, runs, budget)
+    assert set(tables) == set(readme.SHOWN)
+    rows = cells_of(readme.table_of(tables))
+    for column, own in zip((3, 5), tables.values(), strict=True):
+        for name, row in rows.items():
+            trainings = [run for run in own if run.cell.model == name]
+            areas = [run.result.test.auc["macro"] for run in trainings]
+            score = row[column].partition(" ")[0]
+            assert score == (readme.area(sum(areas) / len(areas)) if areas else "-")
+            assert row[column + 1] == (str(len(areas)) if areas else "-")
+            assert len({run.cell.seed for run in trainings}) == len(trainings)
+            if not name.startswith("baselines/"):
+                assert len(areas) >= readme.TABLES[budget] or not areas
+                assert all(run.cell.train_seed is not None for run in trainings if run.cell.seed)
+    assert {"gconv/p4m", "gconv/z2_p4m_macs", "timm/resnet18", "baselines/scalars_boosted"} <= set(rows)
+
+
+def test_the_first_table_has_several_trainings_of_each_network(readme, runs):
+    tables = chosen(readme, runs, "laptop")
+    rows = cells_of(readme.table_of(tables))
+    assert "baselines/flexible_lens" in rows
+    assert "gconv/p4" not in rows  # trained once
+    two = [run for run in runs if run.cell.seed < 2]
+    assert chosen(readme, two, "laptop") == {"modelA": [], "modelB": []}
+    # The README says that these intervals do not overlap.
+    for own in tables.values():
+        found = {variant.model: estimate(variant.results) for variant in group_variants(run.result for run in own)}
+        highest = max(found[name].high for name in ("gconv/z2_p4m_macs", "timm/resnet18"))
+        assert found["gconv/p4m"].low > highest
+
+
+def test_the_readme_quotes_the_means_of_its_tables(headline, readme, runs):
+    [bullet] = re.findall(
+        r"\*\*With 67,500 training images.*?(?=\n- )", headline.README.read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+    shown = {cell for row in cells_of(readme.table_of(chosen(readme, runs, "evening"))).values() for cell in row}
+    quoted = re.findall(r"\.\d{4} \(\.\d{4} to \.\d{4}\)", " ".join(bullet.split()))
+    assert len(quoted) >= 6
+    assert set(quoted) <= {cell.removesuffix(" †") for cell in shown}
+
+
+def test_the_readme_states_how_many_images_changed_their_class_when_turned(headline, readme, runs):
+    text = " ".join(headline.README.read_text(encoding="utf-8").split())
+    said = re.search(r"no image of 64 .* did, for ResNet-18 (\d+) % \(Model B, 67,500 training images, seed 0\)", text)
+    assert said
+    flips = {
+        run.cell.model: run.result.equivariance.after.square.flips
+        for run in chosen(readme, runs, "evening")["modelB"]
+        if run.cell.seed == 0
+    }
+    assert flips["gconv/p4m"] == 0
+    assert said.group(1) == f"{flips['timm/resnet18']:.0%}".removesuffix("%")
+    assert f"equal MACs {flips['gconv/z2_p4m_macs']:.0%}".replace("%", " %") in said.group(0)
