@@ -89,7 +89,11 @@ def main() -> None:
         subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
         subprocess.run(["git", "-C", str(clone), "checkout", "-q", options.before], check=True)
         for budget in [options.budget] if options.budget else IMAGES:
-            pairs = [[in_a_fresh_process(side, budget) for side in (clone, ROOT)] for _ in range(options.rounds)]
+            pairs = []
+            for number in range(options.rounds):
+                sides = (clone, ROOT) if number % 2 == 0 else (ROOT, clone)  # neither is always the first
+                measured = {side: in_a_fresh_process(side, budget) for side in sides}
+                pairs.append([measured[clone], measured[ROOT]])
             rates = [", ".join(f"{side['rate']:,.0f}" for side in sides) for sides in zip(*pairs, strict=True)]
             ratio = statistics.median(now["rate"] / before["rate"] for before, now in pairs)
             same = "yes" if len({side["images"] for pair in pairs for side in pair}) == 1 else "no"

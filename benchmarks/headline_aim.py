@@ -31,8 +31,9 @@ advance, and lies between the published micro AUCs of ResNet-18 ({plain}) and of
 Those are of larger images, of substructure that adds its mass, and of checkpoints that were chosen on the test images,
 so meeting the aim does not mean reaching the published scores. The aim counts as met where the whole interval is above
 it, as missed where it is below, and otherwise as not decided. These are the networks of the tables below, baselines
-left out, with the highest macro test AUC for each input. The highest of several scores on the same test images is too
-high on average; the one on fresh test images, where it was measured, is not. A residual channel is the image less a
+left out, with the highest macro test AUC for each input; "largest of" is the number of rows with that input, of all
+budgets. The highest of several scores on the same test images is too high on average; the one on fresh test images,
+where it was measured, is not. A residual channel is the image less a
 smooth lens that was fitted to it. Like the scores of the fitted lenses, those of networks with this channel rest on the
 forms of lens and source, which are exact in these models; `residual_centred` also expects a round halo in the middle of
 the image, which every lens of these models has and no real one."""
@@ -125,7 +126,7 @@ def tried(variants: Sequence[Variant]) -> str:
     for variant in sorted(own, key=lambda variant: -variant.rank):
         cell = variant.results[0].cell
         if told := changes(cell):
-            areas = {result.cell.seed: result.test.auc["macro"] for result in variant.results}
+            areas = {seeds_of(result.cell): result.test.auc["macro"] for result in variant.results}
             missed = signed(variant.rank - AIM[HARDER])
             body.append(
                 [", ".join(told), *row_of(variant)[1:], missed, *less_without(areas, plain.get(cell.budget, ()))]
@@ -143,18 +144,26 @@ def tried(variants: Sequence[Variant]) -> str:
     return f"{wrapped(text)}\n\n{rows(header, body, texts=3)}"
 
 
-def less_without(areas: Mapping[int, float], plain: Sequence[Finished]) -> list[str]:
+def seeds_of(cell: Cell) -> tuple[int, int]:
+    """Return the seed of a training and that of its training images."""
+    return cell.seed, cell.recipe.seed if cell.train_seed is None else cell.train_seed
+
+
+def less_without(areas: Mapping[tuple[int, int], float], plain: Sequence[Finished]) -> list[str]:
     """Return the mean difference from the plain trainings with the same seeds, and their run ids; without any, dashes.
 
     Args:
-        areas: Seed -> macro AUC.
-        plain: Plain trainings.
+        areas: Seeds of training and of training images -> macro AUC.
+        plain: Plain trainings; of several with the same seeds, the first counts.
     """
-    beside = [result for result in plain if result.cell.seed in areas]
+    beside: dict[tuple[int, int], Finished] = {}
+    for result in plain:
+        if seeds_of(result.cell) in areas:
+            beside.setdefault(seeds_of(result.cell), result)
     if not beside:
         return ["-", "-"]
-    difference = mean(areas[result.cell.seed] - result.test.auc["macro"] for result in beside)
-    return [signed(difference), " ".join(result.run_id[:4] for result in beside)]
+    difference = mean(areas[seeds] - result.test.auc["macro"] for seeds, result in beside.items())
+    return [signed(difference), " ".join(result.run_id[:4] for result in beside.values())]
 
 
 def other_rates(plain: Mapping[str, Sequence[Finished]]) -> list[list[str]]:
@@ -165,7 +174,7 @@ def other_rates(plain: Mapping[str, Sequence[Finished]]) -> list[list[str]]:
     """
     body = []
     for (budget, rate), runs in rates_tried().items():
-        areas = {int(run["seed"]): float(run["auc"]) for run in runs}
+        areas = {(int(run["seed"]), int(run["seed"])): float(run["auc"]) for run in runs}  # each on its own images
         score = mean(areas.values())
         shown = ", ".join(map(area, areas.values())) + (f"; mean {area(score)}" if len(areas) > 1 else "")
         ids = " ".join(run["run_id"][:4] for run in runs)  # no interval: what varies is whether a training begins

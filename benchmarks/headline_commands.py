@@ -32,7 +32,13 @@ class Command(NamedTuple):
         words = ["zoo bench", "--model", ",".join(self.models), "--data", ",".join(data), "--budget", self.budget]
         words += ["--seeds", ",".join(map(str, self.seeds))] if self.seeds != (0,) else []
         words += ["--data-seeds"] if self.data_seeds else []
-        words += ["--precision", self.precision, *(f"--set data.{name}={value}" for name, value in self.settings)]
+        words += [
+            "--device",
+            "cpu",
+            "--precision",
+            self.precision,
+            *(f"--set data.{name}={value}" for name, value in self.settings),
+        ]
         return " ".join(words)
 
 
@@ -50,8 +56,8 @@ def commands_note(tables: Sequence[Sequence[Run]]) -> str:
         return ""
     block = "\n".join(command.text(data=data) for command, data in data_of.items())
     text = (
-        "Commands that train the networks with default settings again, under the run ids of the record, and the "
-        "baselines with them:"
+        "Commands that train the networks with default settings on a CPU again, under the run ids of the record, and "
+        "the baselines with them:"
     )
     return f"{wrapped(text)}\n\n```bash\n{block}\n```"
 

@@ -45,8 +45,8 @@ MISSING = (
     "listed separately, for orientation; they are of other images."
 )
 HOW = """\
-Each row is one network with one setting, best macro AUC first. AUC is one class against the rest; micro is over all
-decisions, macro the mean of the classes. Peak SNR is that in a pixel of 0.05 arcsec, 34 on Model A and 10 to 30 on
+Each row is one network with one setting, best macro AUC first. MMACs are million multiply-accumulates for one image.
+AUC is one class against the rest; micro is over all decisions, macro the mean of the classes. Peak SNR is that in a pixel of 0.05 arcsec, 34 on Model A and 10 to 30 on
 Model B; in the pixels of 0.1 arcsec of most tables it is twice as high. The interval of one seed is over its test
 images and excludes the variation between trainings. With several seeds the scores are means, and the interval includes
 the variation between the trainings, too (Student's t). **Most rows are one training, and one training does not rank
@@ -163,7 +163,7 @@ def make_page(runs: Sequence[Run]) -> str:
             wrapped(about_budget(name, [run for run in table if run.cell.budget == name and full_size(run.cell)]))
             for name in budgets
         ),
-        HOW,
+        wrapped(HOW.replace("\n", " ")),
         EQUIVARIANCE if any(run.result.equivariance.after for run in table) else "",
         wrapped(f"{FRESH} {fresh_note(runs)}".replace("\n", " ")) if any(run.result.fresh for run in runs) else "",
         TIMES if any(run.result.environment.gpu for run in table) else NO_TIMES,

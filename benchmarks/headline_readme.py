@@ -12,7 +12,7 @@ from headline_page import newest_last, title
 from headline_runs import Run, dataset_of, full_size, installed, name_of
 from headline_tables import area, best_first, macs_of, marks_of, rows
 from msgspec.structs import replace
-from page_parts import wrapped
+from page_parts import enumerated, wrapped
 
 from zoo import registry
 from zoo.budgets import BUDGETS
@@ -27,9 +27,11 @@ TABLES = {"laptop": 3, "evening": 1}
 """Budgets, and how often a network was trained at least that stands in the table of each."""
 TRIED = ("auxiliary", "new_noise", "init")
 """Settings of a training that no network has by default."""
-INTERVALS = (
-    "Of one training the interval is over its test images alone, and another training may change the order of two "
-    "rows. Of several the score is their mean, and the interval holds the spread between them, too."
+READING = (
+    "Rows are in the order of {last}. Of one training the interval is over its test images alone, and another training "
+    "may change the order of two rows. Of several the score is their mean, and the interval holds the spread between "
+    "them, too. †: not shown to be above the best baseline of the same column; the 95 % interval of the difference, as "
+    "of separate test images, reaches 0 or lies below."
 )
 
 
@@ -49,9 +51,9 @@ def readme_tables(runs: Sequence[Run]) -> str:
 
 
 def chosen(runs: Sequence[Run], *, data: str, budget: str, trainings: int) -> list[Run]:
-    """Return the runs of a table: those of the networks with so many trainings and of the baselines, or none.
+    """Return the runs of a table: one variant of each network with so many trainings and of each baseline, or none.
 
-    Of a network that was trained several times on the same images and several times on others, the latter.
+    Of several variants it is that with several trainings on images of their own, then that with the most trainings.
     """
     own = newest([run for run in runs if run.cell.budget == budget and has_defaults(run)], data=data)
     kept: dict[str, Variant] = {}
@@ -60,13 +62,15 @@ def chosen(runs: Sequence[Run], *, data: str, budget: str, trainings: int) -> li
         if _weight(variant) > _weight(earlier):
             kept[variant.model] = variant
     ids = {result.run_id: len(variant.results) for variant in kept.values() for result in variant.results}
-    baselines = [run for run in own if is_baseline(run.cell, dataset_of(run))]
-    networks = [run for run in own if run not in baselines and ids.get(run.result.run_id, 0) >= trainings]
+    all_networks = networks_of(own)
+    networks = [run for run in all_networks if ids.get(run.result.run_id, 0) >= trainings]
+    baselines = [run for run in own if run not in all_networks and run.result.run_id in ids]
     return networks and [*networks, *baselines]
 
 
 def _weight(variant: Variant) -> tuple[bool, int]:
-    return any(result.cell.train_seed is not None for result in variant.results), len(variant.results)
+    several = len(variant.results) > 1
+    return several and any(result.cell.train_seed is not None for result in variant.results), len(variant.results)
 
 
 def newest(runs: Sequence[Run], *, data: str) -> list[Run]:
@@ -111,7 +115,9 @@ def table_of(tables: Mapping[str, Sequence[Run]]) -> str:
         body.append([name, f"{first.cost.parameters:,}", macs_of(first), *scores])
     headings = itertools.chain(*((f"{SHOWN[data]}, macro AUC (95 %)", "trainings") for data in tables))
     header = ["network", "parameters", "million MACs", *headings]
-    named = title(next(iter(tables.values()))).partition(", ")[2]
+    titles = {data: title(runs).partition(", ")[2] for data, runs in tables.items()}
+    [*told] = dict.fromkeys(titles.values())
+    named = told[0] if len(told) == 1 else "; ".join(f"{SHOWN[data]}: {words}" for data, words in titles.items())
     heading = f"{named[0].upper()}{named[1:]}:"
     return f"{heading}\n\n{rows(header, body)}"
 
@@ -120,37 +126,55 @@ def notes_on(tables: Mapping[str, Sequence[Run]]) -> list[str]:
     """Return the notes on a table: intervals, training images, noise, and commands that train again."""
     joined = [list(map(on_any_device, runs)) for runs in tables.values()]
     told = [note for runs in joined for note in old_definition(runs)]
-    told += [INTERVALS, *map(phases_note, joined), noise_note(tables)]
+    told.append(READING.format(last=SHOWN[list(tables)[-1]]))
+    told += [*map(phases_note, joined), noise_note(tables), means_note(tables)]
     return [*map(wrapped, dict.fromkeys(filter(None, told))), commands_note(list(tables.values()))]
 
 
 def noise_note(tables: Mapping[str, Sequence[Run]]) -> str:
     """Return which trainings saw images with the noise of a GPU and how long they took, or "" where none did."""
-    told: list[str] = []
-    minutes: dict[bool, list[float]] = {True: [], False: []}
-    for data, runs in tables.items():
-        networks = [run for run in runs if not is_baseline(run.cell, dataset_of(run))]
-        on_gpu = [run for run in networks if run.cell.recipe.device_type != "cpu"]
-        for run in networks:
-            minutes[run in on_gpu].append(run.result.seconds / 60)
-        if on_gpu:
-            named, of_all = ({run.cell.model for run in some} for some in (on_gpu, networks))
-            who = "all networks" if named == of_all else " and ".join(f"`{name}`" for name in sorted(named))
-            seeds = " and ".join(str(seed) for seed in sorted({run.cell.seed for run in on_gpu}))
-            told.append(f"on {SHOWN[data]} those of {who} with seed {seeds}")
+    networks = {data: networks_of(runs) for data, runs in tables.items()}
+    minutes: dict[str, list[float]] = {}
+    told = []
+    for data, runs in networks.items():
+        on_gpu = [run for run in runs if run.cell.recipe.device_type != "cpu"]
+        for run in runs:
+            minutes.setdefault(run.result.environment.gpu or "a CPU", []).append(run.result.seconds / 60)
+        seeds: dict[str, list[str]] = {}
+        for run in sorted(on_gpu, key=lambda run: (run.cell.model, run.cell.seed)):
+            seeds.setdefault(run.cell.model, []).append(str(run.cell.seed))
+        of_seeds: dict[str, list[str]] = {}
+        for model, own in seeds.items():
+            of_seeds.setdefault(enumerated(own), []).append(f"`{model}`")
+        for own_seeds, models in of_seeds.items():
+            who = "all networks" if len(models) == len({run.cell.model for run in runs}) else enumerated(models)
+            told.append(f"on {SHOWN[data]} those of {who} with seed {own_seeds}")
     if not told:
         return ""
-    others = f"; the others took {from_to(minutes[False])}" if minutes[False] else ""
+    spans = (f"{min(some):.0f} to {max(some):.0f} minutes on {where}" for where, some in sorted(minutes.items()))
     return (
-        f"Trainings on images that were rendered on a GPU: {'; '.join(told)}. They took {from_to(minutes[True])} there"
-        f"{others}, beside other work, so the times do not rank networks. Their test images are the same lenses with "
-        "other noise of the same strength, so rows are not paired."
+        f"Trainings on images that were rendered on a GPU: {'; '.join(told)}. Their test images are the same lenses as "
+        "those of the others, with other noise of the same strength, so rows are not paired, and docs/results.md has "
+        f"them in rows of their own. Trainings took {' and '.join(spans)}, beside other work, so their times do not "
+        "rank networks."
     )
 
 
-def from_to(minutes: Sequence[float]) -> str:
-    """Return the least and the most minutes."""
-    return f"{min(minutes):.0f} to {max(minutes):.0f} minutes"
+def means_note(tables: Mapping[str, Sequence[Run]]) -> str:
+    """Return the trainings of each mean whose images were rendered on a GPU and on a CPU, or "" without such a mean."""
+    told = []
+    for data, runs in tables.items():
+        devices = {run.result.run_id: run.cell.recipe.device_type for run in runs}
+        for variant in group_variants(on_any_device(run).result for run in networks_of(runs)):
+            if len({devices[result.run_id] for result in variant.results}) > 1:
+                areas = (f"{area(result.test.headline.value)} ({result.run_id[:4]})" for result in variant.results)
+                told.append(f"`{variant.model}` on {SHOWN[data]} {', '.join(areas)}")
+    return f"Trainings behind these means, with run ids: {'; '.join(told)}." if told else ""
+
+
+def networks_of(runs: Sequence[Run]) -> list[Run]:
+    """Return the runs that are not baselines."""
+    return [run for run in runs if not is_baseline(run.cell, dataset_of(run))]
 
 
 def interval(variant: Variant) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 ENDS = "\n<!-- until here -->"
@@ -25,6 +26,12 @@ def replaced(page: Path, script: str, part: str) -> str:
     if len(rests) != 1 or ENDS not in rests[0]:
         sys.exit(f"{page} must contain the lines {begins.strip()} and {ENDS.strip()} once, in this order.")
     return f"{before}{begins}{part}{ENDS}{rests[0].partition(ENDS)[2]}"
+
+
+def enumerated(words: Sequence[str]) -> str:
+    """Return "a", "a and b" or "a, b and c"."""
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def wrapped(text: str) -> str:

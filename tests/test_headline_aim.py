@@ -4,6 +4,7 @@ import json
 from itertools import product
 
 import pytest
+from headlineruns import recorded, with_area, with_cell
 
 
 @pytest.fixture
@@ -82,6 +83,18 @@ def test_what_was_tried_on_model_b_stands_beside_the_plain_training(headline, ai
         assert shown.startswith(f"{score:.4f}".removeprefix("0"))
         assert float(missed) == pytest.approx(score - 0.993, abs=6e-5)
         assert float(gain) == pytest.approx(score - beside, abs=6e-5)
+
+
+def test_what_was_tried_stands_beside_trainings_on_the_same_images(headline, aim):
+    plain, tried = (headline.read_run(recorded(headline, name)) for name in ("c2e0", "7b64"))
+    on_own_images = with_area(with_cell(plain, train_seed=7), 0.99)
+    [row, *_] = rows_of(aim.aim_section([plain, on_own_images, tried]), "tried")
+    gain = tried.result.test.auc["macro"] - plain.result.test.auc["macro"]
+    assert (row[0], row[6]) == ("new noise in each epoch", "c2e0")
+    assert float(row[5]) == pytest.approx(gain, abs=6e-5)
+    twice = with_area(with_cell(plain, seed=plain.cell.seed), 0.99)  # the same seeds count once
+    [row, *_] = rows_of(aim.aim_section([plain, twice, tried]), "tried")
+    assert row[6] == "c2e0"
 
 
 def test_other_images_and_baselines_do_not_count(headline, aim, page):

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace as replace_cell
 
 import pytest
-from headlineruns import recorded, with_cell
+from headlineruns import recorded, with_area, with_cell
 
 from zoo.budgets import BUDGETS
 from zoo.results.comparison import estimate, group_variants
@@ -55,14 +55,15 @@ def test_the_readme_keeps_to_what_its_text_says(headline, readme):
         {"training": {"new_noise": True}},
         {"training": {"lr": 0.5}},
         {"hparams": {"widths": [2]}},
-        {"recipe": ("image", "baselines/residual_centred")},
+        {"recipe": "4342"},
     ],
 )
 def test_what_was_tried_with_one_network_is_not_in_the_readme(headline, readme, changes):
     run = headline.read_run(recorded(headline, "35bd"))
     [(field, value)] = changes.items()
     if field == "recipe":
-        tried = with_cell(run, recipe=replace_cell(run.cell.recipe, channels=value))
+        channels = headline.read_run(recorded(headline, value)).cell.recipe.channels
+        tried = with_cell(run, recipe=replace_cell(run.cell.recipe, channels=channels))
     else:
         tried = with_cell(run, **{field: {**getattr(run.cell, field), **value}})
     assert readme.readme_tables([run, tried]) == readme.readme_tables([run])
@@ -77,6 +78,41 @@ def test_trainings_on_images_of_a_gpu_and_of_a_cpu_stand_in_one_row_and_a_note_n
     assert (name, row[-1]) == (on_gpu.cell.model, "2")
     assert "on Model B those of all networks with seed 0. " in " ".join(readme.readme_tables([on_gpu, second]).split())
     assert "GPU" not in readme.readme_tables([on_cpu, second])
+
+
+def test_one_training_on_other_images_displaces_no_several(headline, readme):
+    first = headline.read_run(recorded(headline, "35bd"))
+    shared = [with_cell(first, seed=seed) for seed in range(3)]
+    runs = [*shared, with_cell(first, seed=1, train_seed=1)]
+    assert [run.cell.seed for run in readme.chosen(runs, data="modelB", budget="evening", trainings=3)] == [0, 1, 2]
+    runs += [with_cell(first, seed=2, train_seed=2)]
+    found = readme.chosen(runs, data="modelB", budget="evening", trainings=2)
+    assert [(run.cell.seed, run.cell.train_seed) for run in found] == [(1, 1), (2, 2)]
+
+
+def test_of_two_variants_of_a_baseline_the_better_one_stands_in_the_table(headline, readme):
+    network, baseline = (headline.read_run(recorded(headline, name)) for name in ("35bd", "9c00"))
+    other = with_area(with_cell(baseline, versions={**baseline.cell.versions, "scikit-learn": "0.1"}), 0.55)
+    rows = cells_of(readme.readme_tables([network, baseline, other]))
+    assert rows[baseline.cell.model][-2].startswith(readme.area(baseline.result.test.auc["macro"]))
+
+
+def test_the_note_on_noise_names_the_seeds_of_each_network(headline, readme):
+    one, other = (headline.read_run(recorded(headline, name)) for name in ("35bd", "bb06"))
+    on_cpu = replace_cell(one.cell.recipe, device_type="cpu")
+    runs = [one, with_cell(one, seed=1, train_seed=1, recipe=on_cpu)]
+    runs += [with_cell(other, recipe=on_cpu), with_cell(other, seed=1, train_seed=1)]
+    note = readme.noise_note({"modelB": runs})
+    assert "on Model B those of `gconv/z2` with seed 0; on Model B those of `gconv/z2_p4m_macs` with seed 1." in note
+
+
+def test_the_heading_states_what_differs_between_the_data_sets(headline, readme):
+    on_a, on_b = (headline.read_run(recorded(headline, name)) for name in ("c1c0", "35bd"))
+    assert readme.table_of({"modelA": [on_a], "modelB": [on_b]}).startswith("Budget evening, 67,500 training images:\n")
+    heavier = replace_cell(on_b.cell.recipe, params={**on_b.cell.recipe.params, "mass_scale": 4.0})
+    heading = readme.table_of({"modelA": [on_a], "modelB": [with_cell(on_b, recipe=heavier)]}).partition(":\n")[0]
+    images = "budget evening, 67,500 training images"
+    assert heading == f"Model A: {images}; Model B: {images}, `mass_scale` 4.0"
 
 
 @pytest.mark.parametrize("budget", ["laptop", "evening"])
@@ -114,17 +150,19 @@ def test_the_first_table_has_several_trainings_of_each_network(readme, runs):
 
 def test_the_readme_quotes_the_means_of_its_tables(headline, readme, runs):
     [bullet] = re.findall(
-        r"\*\*With 67,500 training images.*?(?=\n- )", headline.README.read_text(encoding="utf-8"), flags=re.DOTALL
+        r"\*\*At budget evening, with four times.*?(?=\n- )",
+        headline.README.read_text(encoding="utf-8"),
+        flags=re.DOTALL,
     )
     shown = {cell for row in cells_of(readme.table_of(chosen(readme, runs, "evening"))).values() for cell in row}
     quoted = re.findall(r"\.\d{4} \(\.\d{4} to \.\d{4}\)", " ".join(bullet.split()))
-    assert len(quoted) >= 6
+    assert len(quoted) == 6
     assert set(quoted) <= {cell.removesuffix(" †") for cell in shown}
 
 
 def test_the_readme_states_how_many_images_changed_their_class_when_turned(headline, readme, runs):
     text = " ".join(headline.README.read_text(encoding="utf-8").split())
-    said = re.search(r"no image of 64 .* did, for ResNet-18 (\d+) % \(Model B, 67,500 training images, seed 0\)", text)
+    said = re.search(r"By construction no image changes .* images do, for ResNet-18 (\d+) % .* images, seed 0\)", text)
     assert said
     flips = {
         run.cell.model: run.result.equivariance.after.square.flips

@@ -113,7 +113,7 @@ def results_page() -> str:
 @pytest.mark.parametrize("command", re.findall(r"^zoo (bench .*--precision .*)$", results_page(), flags=re.M))
 def test_the_commands_of_the_page_plan_the_recorded_runs(headline, command):
     recorded = {line["run_id"] for line in headline.read_record()}
-    words = [*shlex.split(command), "--device", "cpu", "--no-baselines", "--dry-run", "--json"]
+    words = [*shlex.split(command), "--no-baselines", "--dry-run", "--json"]
     done = CliRunner().invoke(cli, words, catch_exceptions=False)
     planned = {cell["run_id"] for cell in json.loads(done.stdout)}
     assert planned

@@ -156,7 +156,7 @@ def test_the_areas_in_the_text_of_the_readme_stand_in_tables_of_the_record():
 
 def test_the_readme_states_the_losses_of_seed_0_on_model_b(headline):
     readme = " ".join((Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8").split())
-    said = readme.partition("with seed 0 the losses were ")[2].partition(". Learning rate")[0]
+    said = readme.partition("in the trainings with seed 0, were ")[2].partition(". Learning rate")[0]
     laptop = [line for line in headline.read_record() if (line["part"], line["cell"]["budget"]) == ("table", "laptop")]
     losses = []
     for model in ("gconv/z2_p4m_macs", "timm/resnet18", "gconv/p4m"):

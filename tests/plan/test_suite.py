@@ -157,7 +157,19 @@ def test_a_wrong_setting_names_the_file_and_the_line(suite_of, host):
     with pytest.raises(UsageError, match=rf"suite.toml, line {line}: lr='fast' must be a number"):
         plan_suite(host, on_cpu(suite_of(re.sub(r"lr = .*", 'lr = "fast"', TEXT))))
     inside = suite_of(TEXT.replace("data.count = 500", "[settings.data]\nwidht = 3"))
-    with pytest.raises(UsageError, match=r"suite.toml, line \d+: --set data.widht: "):
+    with pytest.raises(UsageError, match=r"suite.toml, line 10: --set data.widht: "):
+        plan_suite(host, on_cpu(inside))
+    assert inside.path.read_text(encoding="utf-8").splitlines()[9] == "widht = 3"
+    with pytest.raises(UsageError, match=r"suite.toml: --set data.widht: "):
+        plan_suite(host, changed(on_cpu(inside), overridden=["data.widht"]))
+    two = TEXT.replace("[settings]\nlr = 0.01\ndata.count = 500", "[[settings]]\nlr = 0.01\n[[settings]]\nlr = 'fast'")
+    with pytest.raises(UsageError, match=r"suite.toml: lr='fast' must be a number"):
+        plan_suite(host, on_cpu(suite_of(two)))
+    outside = suite_of(TEXT.replace("data.count = 500", "[settings.data]\nseeds = 3"))
+    with pytest.raises(UsageError, match=r"suite.toml, line 10: --set data.seeds: "):
+        plan_suite(host, on_cpu(outside))
+    inside.path.write_text("")
+    with pytest.raises(UsageError, match=r"suite.toml: --set data.widht: "):
         plan_suite(host, on_cpu(inside))
     inside.path.unlink()
     with pytest.raises(UsageError, match=r"suite.toml: --set data.widht: "):

@@ -89,6 +89,30 @@ def test_a_single_training_is_not_named_by_its_training_images(make):
     one, other = make("toy/b", signal=2.0, seed=1), make("toy/b", signal=1.0, seed=1, train_seed=1)
     names = [variant.name for variant in group_variants([one, other])]
     assert names == ["toy/b", "toy/b (training images of each seed)"]
+    # Where one of two variants has several seeds, either says whose training images it had.
+    one = make("toy/c", signal=1.0, seed=1, train_seed=1)
+    others = [make("toy/c", signal=2.0, seed=seed, train_seed=seed, training={"lr": 0.3}) for seed in (0, 1)]
+    names = [variant.name for variant in group_variants([one, *others])]
+    assert names == ["toy/c (lr 0.3)", "toy/c (lr 0.1)"]
+    shared = make("toy/c", signal=3.0, training={"lr": 0.5})
+    names = [variant.name for variant in group_variants([one, *others, shared])]
+    of_each = "training images of each seed"
+    assert names == ["toy/c (lr 0.5)", f"toy/c (lr 0.3, {of_each})", f"toy/c (lr 0.1, {of_each})"]
+
+
+def test_a_curve_joins_the_same_seeds_as_the_table_of_each_size(make):
+    recipe = replace(CELL.recipe, simulator="toy/paint")
+
+    def at(size, seed, train_seed=None):
+        sizes = {**CELL.sizes, "train": size}
+        return make("toy/a", signal=2.0, seed=seed, train_seed=train_seed, recipe=recipe, sizes=sizes)
+
+    table = [at(100, 0), at(100, 1, 1), at(100, 2, 2)]
+    assert [len(variant.results) for variant in group_variants(table)] == [3]
+    for other in (at(200, 1), at(200, 0, 0)):
+        variants = group_variants([*table, other], any_train_size=True)
+        own = next(variant for variant in variants if table[0] in variant.results)
+        assert set(map(id, table)) <= set(map(id, own.results))
 
 
 def test_learning_curves_join_what_differs_in_training_size_only(make):

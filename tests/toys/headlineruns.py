@@ -12,5 +12,11 @@ def recorded(headline, run_id):
     return next(run for run in headline.read_record() if run["run_id"].startswith(run_id) and run["part"] == "table")
 
 
+def with_area(run, area):
+    test = replace(run.result.test, auc={**run.result.test.auc, "macro": area})
+    return replace(run, result=replace(run.result, test=test))
+
+
 def with_cell(run, **changes):
-    return replace(run, result=replace(run.result, cell=replace_cell(run.cell, **changes)))
+    cell = replace_cell(run.cell, **changes)
+    return replace(run, result=replace(run.result, cell=cell, run_id=cell.run_id))

@@ -158,4 +158,5 @@ def _override(suite: Suite, request: Request, given: Collection[str]) -> Suite:
         changes["budgets"] = [changes.pop("budget")]
     if request.settings:
         changes["variants"] = [{**variant, **request.settings} for variant in suite.variants]
+        changes["overridden"] = tuple(request.settings)
     return changed(suite, device=request.device, store=request.store, **changes)

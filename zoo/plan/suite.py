@@ -68,7 +68,7 @@ def plan_suite(
             try:
                 planned = with_baselines(host, request, make_plan(host, request, note=note), note=note)
             except ZooError as error:
-                where = place_of_setting(suite.path, error.args[0])
+                where = place_of_setting(suite, error.args[0])
                 raise type(error)(f"{where}: {error.args[0]}", hint=error.hint) from error
             cells |= {cell.run_id: cell for cell in planned}
     minutes: dict[str, float] = {}

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -64,6 +64,7 @@ class Suite:
         expected: Expected scores, in the order of the file.
         title: Title for readers.
         listed: All models that the file names, whether or not they are run.
+        overridden: Names of the settings that the command line states.
     """
 
     path: Path
@@ -73,6 +74,7 @@ class Suite:
     expected: Sequence[Expected] = ()
     title: str = ""
     listed: Sequence[str] = ()
+    overridden: Collection[str] = ()
 
 
 def _file_fields() -> dict[str, tuple[Any, Any]]:
@@ -173,19 +175,27 @@ def changed(suite: Suite, **values: Any) -> Suite:
     return replace(suite, **{"request": replace(suite.request, **options), "expected": expected, **own})
 
 
-def place_of_setting(path: Path, message: str) -> str:
-    """Return the path of a suite, with the line of the setting where an error message names one (`--set NAME`, `NAME=VALUE`)."""
+def place_of_setting(suite: Suite, message: str) -> str:
+    """Return the path of a suite, with the line of the setting that an error names (`--set NAME`, `NAME=VALUE`).
+
+    The line is left out where the command line states the setting, and where several tables do.
+    """
     named = re.match(r"--set ([^\s:=]+)|([^\s:=]+)=", message)
+    name = (named.group(1) or named.group(2)) if named else ""
+    path = suite.path
     try:
-        lines = regular_file(path).read_text(encoding="utf-8-sig").splitlines() if named else []
+        lines = regular_file(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):  # changed since it was read
         return str(path)
-    name = (named.group(1) or named.group(2)) if named else ""
-    for key in (name, name.rpartition(".")[2]):  # the table may hold the first part: [settings.data]
-        for number, line in enumerate(lines, start=1):
-            if re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", line):
-                return f"{path}, line {number}"
-    return str(path)
+    found, prefix = [], None
+    for number, line in enumerate(lines, start=1):
+        if heading := re.match(r"\s*\[{1,2}([^\]]+)\]", line):
+            table = heading.group(1).replace('"', "").replace("'", "").strip()
+            prefix = table.removeprefix("settings").lstrip(".") if table.partition(".")[0] == "settings" else None
+        elif prefix is not None and (assigned := re.match(r"\s*([^=#]+?)\s*=", line)):
+            key = assigned.group(1).replace('"', "").replace("'", "")
+            found += [number] if ".".join(filter(None, (prefix, key))) == name else []
+    return f"{path}, line {found[0]}" if len(found) == 1 and name not in suite.overridden else str(path)
 
 
 def _dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -28,18 +28,24 @@ def variant_keys(cells: Iterable[Cell], *, any_train_size: bool = False) -> list
         any_train_size: Whether the number of training images may differ, as along a learning curve.
     """
     cells = list(cells)
-    keys = [_key(cell, any_train_size) for cell in cells]
     seeds: dict[str, set[int]] = {}
-    for key, cell in zip(keys, cells, strict=True):
-        seeds.setdefault(key, set()).add(cell.seed)
-    joined = {}
-    if any(cell.train_seed is not None for cell in cells):
-        for key, cell in dict(zip(keys, cells, strict=True)).items():
-            if cell.train_seed is None and cell.recipe.simulator and seeds[key] == {cell.recipe.seed}:
-                own = _key(replace(cell, train_seed=cell.seed), any_train_size)
-                if cell.seed not in seeds.get(own, {cell.seed}):
-                    joined[key] = own
-    return [joined.get(key, key) for key in keys]
+    for cell in cells:
+        seeds.setdefault(_key(cell), set()).add(cell.seed)
+    return [_key(_with_own_images(cell, seeds), any_train_size) for cell in cells]
+
+
+def _with_own_images(cell: Cell, seeds: Mapping[str, set[int]]) -> Cell:
+    """Return a training as one with images of its own where it is one of the seeds that have some; else as it is.
+
+    Args:
+        cell: Any cell.
+        seeds: Key of a training -> seeds of the trainings with this key.
+    """
+    if cell.train_seed is not None or not cell.recipe.simulator or cell.seed != cell.recipe.seed:
+        return cell
+    own = replace(cell, train_seed=cell.seed)
+    beside = seeds.get(_key(own), {cell.seed})
+    return own if cell.seed not in beside and seeds[_key(cell)] == {cell.seed} else cell
 
 
 def distinguish(variants: Sequence[Sequence[Cell]], *, any_train_size: bool = False) -> list[list[str]]:
@@ -49,14 +55,16 @@ def distinguish(variants: Sequence[Sequence[Cell]], *, any_train_size: bool = Fa
         variants: Cells of each variant of one model.
         any_train_size: Whether the number of training images may differ, as along a learning curve.
     """
-    shared = {_key(cells[0], any_train_size) for cells in variants if cells[0].train_seed is None}
-    named = []
-    for cells in variants:
-        cell = next((cell for cell in cells if cell.train_seed is not None), cells[0])
-        without = replace(cell, train_seed=None)
-        # Of one seed there is nothing to say about the images of each, unless a variant differs in nothing else.
-        alone = len({cell.seed for cell in cells}) == 1 and _key(without, any_train_size) not in shared
-        named.append(without if alone else cell)
+    named = [next((cell for cell in cells if cell.train_seed is not None), cells[0]) for cells in variants]
+    shared = {_key(cell, any_train_size) for cell in named if cell.train_seed is None}
+    # Of one seed there is nothing to say about the images of each, unless a variant differs in nothing else.
+    without = [replace(cell, train_seed=None) for cell in named]
+    alone = all(
+        len({cell.seed for cell in cells}) == 1 and _key(other, any_train_size) not in shared
+        for cells, cell, other in zip(variants, named, without, strict=True)
+        if cell.train_seed is not None
+    )
+    named = without if alone else named
     several = have_other_phases(named)
     settings = [_settings(cell, any_train_size) for cell in named]
     return [
@@ -112,7 +120,7 @@ def _short(name: str) -> str:
     return name.removeprefix("versions.") if name.startswith("versions.") else name.rpartition(".")[2]
 
 
-def _key(cell: Cell, any_train_size: bool) -> str:
+def _key(cell: Cell, any_train_size: bool = False) -> str:
     return canonical_json(_decided(cell, any_train_size))
 
 

@@ -67,7 +67,9 @@ def test_a_source_that_no_ray_meets_is_refused_and_not_drawn_as_a_flat_image(mak
 
 
 # Of an odd number of rays, torch computes the last ones by other code.
-@pytest.mark.parametrize("changes", [{}, {"image_size": 23, "psf": "none"}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"image_size": 23, "psf": "none"}, {"image_size": 52, "psf": "airy", "over_sampling": 3}], ids=str
+)
 def test_an_image_does_not_depend_on_its_batch(
     make_scenes: Callable[..., Scenes], compiled: bool, changes: dict[str, Any]
 ) -> None:
@@ -133,11 +135,25 @@ def test_an_image_does_not_depend_on_the_number_of_threads(
     make_scenes: Callable[..., Scenes], has_compiled_path: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scenes = mixed_scenes(make_scenes)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     one = render(scenes, SMALL, device="cpu", compiled=True)
     monkeypatch.setattr(native, "RAYS_IN_A_CALL", 1)  # several calls
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    three = render(scenes, SMALL, device="cpu", compiled=True)
-    assert torch.equal(three.source, one.source)
+    for threads in (3, 16):  # also more than there are images
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        several = render(scenes, SMALL, device="cpu", compiled=True)
+        assert torch.equal(several.source, one.source)
+
+
+def test_full_memory_in_the_compiled_code_is_an_error_of_python(
+    make_scenes: Callable[..., Scenes], has_compiled_path: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        def zoo_render(self, *arguments: object) -> int:
+            return 1
+
+    monkeypatch.setattr(simulator, "native_library", Full)
+    with pytest.raises(MemoryError, match="of 40 x 40 pixels"):
+        render(make_scenes(2), dataclasses.replace(SMALL, image_size=40, psf="none"), device="cpu", compiled=True)
 
 
 @pytest.mark.parametrize("width", [0.05, 0.15, 0.6])

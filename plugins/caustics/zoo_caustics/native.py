@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from zoo.lensing.instrument import Instrument
 
 SOURCE = Path(__file__).with_name("rays.cpp")
-RAYS_IN_A_CALL = 10_000_000  # of the compiled code: a tenth of a second, for which an interrupt waits
+RAYS_IN_A_CALL = 10_000_000  # of the compiled code: 0.1 to 1 second, by the number of masses; an interrupt waits for it
 IMAGES_WITH_TABLES = 32  # in a call at most, where their truncated haloes have tables of a megabyte for each image
 # Of the tables of truncated haloes, as in rays.cpp: bits of float32 numbers.
 _FIRST_BITS, _LAST_BITS, _STEP_BITS = (127 - 20) << 23, (127 + 16) << 23, 17
@@ -107,7 +107,9 @@ def native_painter(library: Library, instrument: Instrument) -> Draw:
             chosen = slice(start, start + convolved_together)
             some = None if extended is None else extended[torch.arange(len(parameters))[chosen]]
             shown = None if pictures is None else pictures[chosen]
-            images[chosen] = convolve(draw(parameters[chosen], masses[:, chosen], counts[chosen], shown, some))
+            drawn = draw(parameters[chosen], masses[:, chosen], counts[chosen], shown, some)
+            # One by one: the Fourier transform of an image differs in its last bits with those beside it.
+            images[chosen] = torch.cat([convolve(image) for image in drawn.split(1)])
         return images
 
     return draw_and_convolve
@@ -149,7 +151,11 @@ def _render(
     pictures: NDArray[np.float64] | None = None,
     extended: list[NDArray[np.float32]] | None = None,
 ) -> None:
-    """Call `zoo_render`, whose comment describes the arguments."""
+    """Call `zoo_render`, whose comment describes the arguments.
+
+    Raises:
+        MemoryError: Memory ran out.
+    """
 
     def address(array: NDArray[np.generic] | None) -> ctypes.c_void_p:
         return ctypes.c_void_p(None if array is None else array.ctypes.data)
@@ -160,13 +166,15 @@ def _render(
     multipoles, centres, pulls = (None, None, None) if extended is None else extended
     height, width = (0, 0) if pictures is None else pictures.shape[1:]
     bordered = None if pictures is None else np.pad(pictures.astype(np.float32), ((0, 0), (1, 1), (1, 1)))
-    library.zoo_render(
+    failed = library.zoo_render(
         number(len(constants)), address(constants), address(masses), address(counts), number(masses.shape[1]),
         address(multipoles), address(centres), address(pulls), number(0 if pulls is None else pulls.shape[1]),
         address(bordered), number(height), number(width), address(axes[0]), address(axes[1]), number(pixels),
         number(len(axes[0]) // pixels),
         address(taps), number(radius), address(out), number(threads),
     )  # fmt: skip
+    if failed:
+        raise MemoryError(f"Memory ran out while images of {pixels} x {pixels} pixels were rendered.")
 
 
 def _largest_error(library: Library) -> float:

@@ -1,6 +1,5 @@
 // Images of scenes with a Sersic source or a picture, each in one pass over its rays: the formulas of zoo_caustics.fused, which are
-// caustics' (Stone et al. 2024, arXiv:2406.15542). Compiled by zoo.native. One thread; an image depends on its own
-// arguments only.
+// caustics' (Stone et al. 2024, arXiv:2406.15542). Compiled by zoo.native. An image depends on its own arguments only.
 //
 // A vector holds rays that lie side by side. GCC and Clang translate its operators to whatever the processor has.
 
@@ -9,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -329,11 +329,12 @@ void convolve(const float* image, int64_t size, const double* taps, int64_t radi
 // out: [images, pixels - 2 radius, pixels - 2 radius].
 // An image is the work of one of `threads` threads, and a thread that is done takes the next: a program beside this one
 // costs its share of the cores and no more.
-extern "C" void zoo_render(int64_t images, const float* constants, const float* masses, const int64_t* counts,
-                           int64_t places, const float* multipoles, const float* centres, const float* pulls,
-                           int64_t haloes, const float* pictures, int64_t height, int64_t width, const float* x,
-                           const float* y, int64_t pixels, int64_t over, const double* taps, int64_t radius, float* out,
-                           int64_t threads) {
+// Returns 0, or 1 where memory ran out: then `out` is incomplete.
+extern "C" int zoo_render(int64_t images, const float* constants, const float* masses, const int64_t* counts,
+                          int64_t places, const float* multipoles, const float* centres, const float* pulls,
+                          int64_t haloes, const float* pictures, int64_t height, int64_t width, const float* x,
+                          const float* y, int64_t pixels, int64_t over, const double* taps, int64_t radius, float* out,
+                          int64_t threads) {
     decltype(&mean_brightness<true, true, true>) ways[] = {
         mean_brightness<false, false, false>, mean_brightness<false, false, true>, mean_brightness<false, true, false>,
         mean_brightness<false, true, true>,   mean_brightness<true, false, false>, mean_brightness<true, false, true>,
@@ -356,16 +357,24 @@ extern "C" void zoo_render(int64_t images, const float* constants, const float* 
         if (taps) convolve(means.data(), pixels, taps, radius, to);
     };
     std::atomic<int64_t> next{0};
+    std::atomic<bool> out_of_memory{false};
     const auto work = [&] {
-        std::vector<float> means(taps ? pixels * pixels : 0);
-        for (int64_t image = next++; image < images; image = next++) render(image, means);
+        try {
+            std::vector<float> means(taps ? pixels * pixels : 0);
+            for (int64_t image = next++; image < images; image = next++) render(image, means);
+        } catch (const std::bad_alloc&) {
+            out_of_memory = true;
+            next = images;  // the others end, too
+        }
     };
     std::vector<std::thread> helpers;
     try {
         for (int64_t thread = 1; thread < std::min(threads, images); ++thread) helpers.emplace_back(work);
     } catch (const std::system_error&) {
         // The system allows no more threads: those that there are do all the work.
+    } catch (const std::bad_alloc&) {
     }
     work();
     for (std::thread& helper : helpers) helper.join();
+    return out_of_memory;
 }
