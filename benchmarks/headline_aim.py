@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -13,6 +14,8 @@ from headline_tables import PUBLISHED, area, best_first, rows
 from page_parts import wrapped
 
 from zoo import registry
+from zoo.budgets import BUDGETS
+from zoo.plan.settings import TrainingSettings
 from zoo.results.baselines import is_baseline
 from zoo.results.cell import Cell
 from zoo.results.comparison import Variant, estimate, interval_of_mean, problem_key
@@ -25,6 +28,13 @@ AIM = {"modelA": 0.998, "modelB": 0.993}
 SHOWN = {"modelA": "Model A", "modelB": "Model B"}
 HARDER = "modelB"
 TRIED_WITH = "gconv/p4m"
+WORDS = {
+    "lr": "learning rate {:g}",
+    "new_noise": "new noise in each epoch",
+    "stream": "new images in each epoch",
+    "auxiliary": "auxiliary truths {}",
+}
+"""Settings that have words of their own in the table of what was tried."""
 THE_AIM = """\
 The aim is a macro and a micro AUC of {aims} at the published masses. It was chosen by the authors, not registered in
 advance, and lies between the published micro AUCs of ResNet-18 ({plain}) and of the best equivariant networks ({best}).
@@ -203,10 +213,12 @@ def rates_tried() -> dict[tuple[str, float], list[Mapping[str, Any]]]:
 
 def changes(cell: Cell) -> list[str]:
     """Return in words what distinguishes a training from the plain one of its budget."""
-    usual = registry.find(installed(), ModelSpec, cell.model)
-    told = ["wider network"] if sum(cell.hparams["widths"]) > sum(usual.defaults["widths"]) else []
-    told += [f"learning rate {rate:g}"] if (rate := cell.training["lr"]) != usual.training["lr"] else []
-    told += ["new noise in each epoch"] if cell.training.get("new_noise") else []
-    told += [f"auxiliary truths {names.replace(',', ', ')}"] if (names := cell.training.get("auxiliary")) else []
+    spec = registry.find(installed(), ModelSpec, cell.model)
+    usual = asdict(TrainingSettings(**{**BUDGETS[cell.budget].training, **spec.training}))
+    changed = {name: value for name, value in {**usual, **cell.training}.items() if value != usual[name]}
+    told = ["wider network"] if sum(cell.hparams["widths"]) > sum(spec.defaults["widths"]) else []
+    told += [words.format(changed.pop(name)) for name, words in WORDS.items() if name in changed]
+    told = [words.replace(",", ", ") for words in told]
+    told += [f"{name} {value}" for name, value in changed.items()]
     told += [f"channel `{name}`" for name in cell.recipe.channels or ()]
     return [*told, *(["no phases"] if told and not cell.phases else [])]

@@ -16,6 +16,7 @@ from page_parts import enumerated, wrapped
 
 from zoo import registry
 from zoo.budgets import BUDGETS
+from zoo.plan.settings import TrainingSettings
 from zoo.results.baselines import is_baseline
 from zoo.results.comparison import Variant, estimate, group_variants, problem_key
 from zoo.results.schema import Finished
@@ -25,8 +26,6 @@ SHOWN = {"modelA": "Model A", "modelB": "Model B"}
 BASELINE = " (baseline)"  # among the marks of a table
 TABLES = {"laptop": 3, "evening": 1}
 """Budgets, and how often a network was trained at least that stands in the table of each."""
-TRIED = ("auxiliary", "new_noise", "init")
-"""Settings of a training that no network has by default."""
 READING = (
     "Rows are in the order of {last}. Of one training the interval is over its test images alone, and another training "
     "may change the order of two rows. Of several the score is their mean, and the interval holds the spread between "
@@ -85,10 +84,9 @@ def newest(runs: Sequence[Run], *, data: str) -> list[Run]:
 def has_defaults(run: Run) -> bool:
     """Return whether a run is of the image alone and has the settings of its network and budget."""
     spec = registry.find(installed(), ModelSpec, run.cell.model, usable=False)
-    usual = {**BUDGETS[run.cell.budget].training, **spec.training}
-    training = run.cell.training
-    changed = run.cell.hparams != spec.defaults or any(training.get(name, usual[name]) != usual[name] for name in usual)
-    return not (changed or run.cell.recipe.channels or any(training.get(name) for name in TRIED))
+    usual = TrainingSettings(**{**BUDGETS[run.cell.budget].training, **spec.training}).recorded()
+    trained_so = run.cell.fits_itself or (run.cell.training == usual and run.cell.phases_from == "budget")
+    return trained_so and run.cell.hparams == spec.defaults and not run.cell.recipe.channels
 
 
 def on_any_device(run: Run) -> Run:

@@ -97,6 +97,17 @@ def test_what_was_tried_stands_beside_trainings_on_the_same_images(headline, aim
     assert row[6] == "c2e0"
 
 
+@pytest.mark.parametrize(
+    ("changed", "told"), [({"stream": True}, "new images in each epoch"), ({"batch_size": 256}, "batch_size 256")]
+)
+def test_every_setting_of_a_training_is_one_that_was_tried(headline, aim, readme, changed, told):
+    plain = headline.read_run(recorded(headline, "c2e0"))
+    other = with_cell(plain, training={**plain.cell.training, **changed})
+    [row, *_] = rows_of(aim.aim_section([plain, other]), "tried")
+    assert row[0] == told
+    assert readme.readme_tables([plain, other]) == readme.readme_tables([plain])
+
+
 def test_other_images_and_baselines_do_not_count(headline, aim, page):
     runs = [headline.read_run(line) for line in headline.read_record()]
     others = [run for run in runs if run.part != "table" or run.cell.model.startswith("baselines/")]
