@@ -172,3 +172,31 @@ def test_the_readme_states_how_many_images_changed_their_class_when_turned(headl
     assert flips["gconv/p4m"] == 0
     assert said.group(1) == f"{flips['timm/resnet18']:.0%}".removesuffix("%")
     assert f"equal MACs {flips['gconv/z2_p4m_macs']:.0%}".replace("%", " %") in said.group(0)
+
+
+def test_the_readme_states_where_the_trainings_of_model_b_are_at_their_best(headline, readme, runs):
+    text = " ".join(headline.README.read_text(encoding="utf-8").split())
+    said = re.search(r"In all (\w+) trainings on Model B p4m is best after (\d+) of (\d+) epochs", text)
+    assert said
+    own = [run for run in chosen(readme, runs, "evening")["modelB"] if run.cell.model == "gconv/p4m"]
+    assert len(own) == {"two": 2, "three": 3}[said.group(1)]
+    assert {(run.result.val.epoch, run.cell.training["epochs"]) for run in own} == {tuple(map(int, said.groups()[1:]))}
+    # The validation loss rises after that, while the training loss falls; the twin and ResNet-18 go on improving.
+    for run in own:
+        kept, last = run.history[run.result.val.epoch - 1], run.history[-1]
+        assert kept.val_loss < last.val_loss
+        assert kept.train_loss > last.train_loss
+    others = [run for run in chosen(readme, runs, "evening")["modelB"] if run.cell.model in headline.LEADING[1:]]
+    assert {run.result.val.epoch for run in others} == {32}
+
+
+def test_the_readme_states_the_difference_of_each_pair_of_trainings_on_model_b(headline, readme, runs):
+    text = " ".join(headline.README.read_text(encoding="utf-8").split())
+    said = re.search(r"with p4m above it by (\.\d{4}), (\.\d{4}) and (\.\d{4}) in the pairs with the same seed", text)
+    areas = {"gconv/p4m": {}, "gconv/z2_p4m_macs": {}}
+    for run in chosen(readme, runs, "evening")["modelB"]:
+        if run.cell.model in areas:
+            areas[run.cell.model][run.cell.seed] = run.result.test.auc["macro"]
+    pairs = zip(*(areas[name].values() for name in areas), strict=True)
+    assert [*areas["gconv/p4m"]] == [*areas["gconv/z2_p4m_macs"]] == [0, 1, 2]
+    assert said.groups() == tuple(readme.area(one - other) for one, other in pairs)
