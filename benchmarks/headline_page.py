@@ -46,23 +46,23 @@ MISSING = (
 )
 HOW = """\
 Each row is one network with one setting, best macro AUC first. MMACs are million multiply-accumulates for one image.
-AUC is one class against the rest; micro is over all decisions, macro the mean of the classes. Peak SNR is that in a pixel of 0.05 arcsec, 34 on Model A and 10 to 30 on
-Model B; in the pixels of 0.1 arcsec of most tables it is twice as high. The interval of one seed is over its test
-images and excludes the variation between trainings. With several seeds the scores are means, and the interval includes
-the variation between the trainings, too (Student's t). **Most rows are one training, and one training does not rank
-a network**: another training may change the order of two rows. Where a setting differs between rows, the row or a
-note states it. Rows with settings that only one network was trained with compare settings, not networks. *Search
-trials* are those of the search with `zoo tune` that a row's settings were taken from; 0: the network's defaults, or
-settings given by hand. The default learning rate and weight decay of p4m, which its plain twins and escnn's networks
-share, were chosen in single early trainings on Model B (which images they were compared on is not recorded), and the
-phases with p4m; for the other networks no such choice is recorded. In this respect the tables favour p4m. The scores of
-p4m, its twin of equal MACs and ResNet-18 on Model B with lower and higher learning rates are
-[measured](../benchmarks/results/learning_rates.md), and those of a short
-[search](../benchmarks/results/equal_search.md). *(baseline)*: a
-classifier of numbers of the image, or of a lens that is fitted to it. †: a network whose macro AUC is not shown to
-be above that of the strongest baseline of its table: the 95 % interval of their difference, as of separate test
-images, reaches 0 or lies below (`zoo report` compares the two image by image where they were tested on the same
-ones, and so finds smaller differences). ‡: the same of the best scalars baseline (`baselines/scalars_*`) of its
+AUC is one class against the rest; micro is over all decisions, macro the mean of the classes. Peak SNR is that in a
+pixel of 0.05 arcsec, 34 on Model A and 10 to 30 on Model B; in the pixels of 0.1 arcsec of most tables it is twice as
+high. The interval of one seed is over its test images and excludes the variation between trainings. With several
+seeds the scores are means, and the interval includes the variation between the trainings, too (Student's t). **Most
+rows are one training, and one training does not rank a network**: another training may change the order of two rows.
+Where a setting differs between rows, the row or a note states it. Rows with settings that only one network was
+trained with compare settings, not networks. *Search trials* are those of the search with `zoo tune` that a row's
+settings were taken from; 0: the network's defaults, or settings given by hand. The default learning rate and weight
+decay of p4m, which its plain twins and escnn's networks share, were chosen in single early trainings on Model B
+(which images they were compared on is not recorded), and the phases with p4m; for the other networks no such choice
+is recorded. In this respect the tables favour p4m. The scores of p4m, its twin of equal MACs and ResNet-18 on Model B
+with lower and higher learning rates are [measured](../benchmarks/results/learning_rates.md), and those of a short
+[search](../benchmarks/results/equal_search.md). *(baseline)*: a classifier of numbers of the image, or of a lens that
+is fitted to it. †: a network whose macro AUC is not shown to be above that of the strongest baseline of its table:
+the 95 % interval of their difference, as of separate test images, reaches 0 or lies below (`zoo report` compares the
+two image by image where they were tested on the same ones, and so finds smaller differences). ‡: the same of the best
+scalars baseline (`baselines/scalars_*`) of its
 table. Terms are in the [glossary](glossary.md)."""
 EQUIVARIANCE = """\
 The equivariance error is the root mean square change of the trained network's centred logits when the image is turned
