@@ -149,7 +149,7 @@ def test_the_areas_in_the_text_of_the_readme_stand_in_tables_of_the_record():
     tables += " ".join(page.read_text(encoding="utf-8") for page in pages)
     record = (root / "benchmarks/results/first_command.jsonl").read_text(encoding="utf-8")
     tables += " ".join(f"{json.loads(line)['macro_auc']:.4f}" for line in record.splitlines())
-    figures = set(re.findall(r"(?<![\d.])\.\d{4}\b", text))
+    figures = {figure for figure in re.findall(r"(?<![\d.])\.\d{4}\b", text) if float(figure) > 0.1}  # not differences
     assert len(figures) > 15
     assert [figure for figure in sorted(figures) if figure not in tables] == []
 
