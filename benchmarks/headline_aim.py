@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from headline_runs import Run, choice, dataset_of, full_size, installed, name_of
+from headline_runs import Run, choice, dataset_of, full_size, installed, name_of, usual_training
 from headline_tables import PUBLISHED, area, best_first, rows
 from page_parts import wrapped
 
 from zoo import registry
-from zoo.budgets import BUDGETS
-from zoo.plan.settings import TrainingSettings
 from zoo.results.baselines import is_baseline
 from zoo.results.cell import Cell
 from zoo.results.comparison import Variant, estimate, interval_of_mean, problem_key
@@ -214,7 +211,7 @@ def rates_tried() -> dict[tuple[str, float], list[Mapping[str, Any]]]:
 def changes(cell: Cell) -> list[str]:
     """Return in words what distinguishes a training from the plain one of its budget."""
     spec = registry.find(installed(), ModelSpec, cell.model)
-    usual = asdict(TrainingSettings(**{**BUDGETS[cell.budget].training, **spec.training}))
+    usual = usual_training(cell)
     changed = {name: value for name, value in {**usual, **cell.training}.items() if value != usual[name]}
     told = ["wider network"] if sum(cell.hparams["widths"]) > sum(spec.defaults["widths"]) else []
     told += [words.format(changed.pop(name)) for name, words in WORDS.items() if name in changed]

@@ -9,14 +9,12 @@ from dataclasses import replace as replace_cell
 from headline_commands import commands_note
 from headline_notes import old_definition, phases_note
 from headline_page import newest_last, title
-from headline_runs import Run, dataset_of, full_size, installed, name_of
+from headline_runs import Run, dataset_of, full_size, installed, name_of, usual_training
 from headline_tables import area, best_first, macs_of, marks_of, rows
 from msgspec.structs import replace
 from page_parts import enumerated, wrapped
 
 from zoo import registry
-from zoo.budgets import BUDGETS
-from zoo.plan.settings import TrainingSettings
 from zoo.results.baselines import is_baseline
 from zoo.results.comparison import Variant, estimate, group_variants, problem_key
 from zoo.results.schema import Finished
@@ -84,8 +82,8 @@ def newest(runs: Sequence[Run], *, data: str) -> list[Run]:
 def has_defaults(run: Run) -> bool:
     """Return whether a run is of the image alone and has the settings of its network and budget."""
     spec = registry.find(installed(), ModelSpec, run.cell.model, usable=False)
-    usual = TrainingSettings(**{**BUDGETS[run.cell.budget].training, **spec.training}).recorded()
-    trained_so = run.cell.fits_itself or (run.cell.training == usual and run.cell.phases_from == "budget")
+    usual = usual_training(run.cell)
+    trained_so = run.cell.fits_itself or ({**usual, **run.cell.training} == usual and run.cell.phases_from == "budget")
     return trained_so and run.cell.hparams == spec.defaults and not run.cell.recipe.channels
 
 

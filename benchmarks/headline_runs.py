@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -12,11 +13,12 @@ from zoo.budgets import BUDGETS
 from zoo.host import Host, load_plugins
 from zoo.models.weights_file import read_header
 from zoo.plan.overrides import data_params
+from zoo.plan.settings import TrainingSettings
 from zoo.results.cell import Cell
 from zoo.results.schema import Epoch, Finished
 from zoo.schema import Record, read_record
 from zoo.scores.schema import Interval
-from zoo.specs import DatasetSpec
+from zoo.specs import DatasetSpec, ModelSpec
 from zoo.weights.find import packaged_weights
 from zoo.weights.start import PREFIX
 
@@ -118,6 +120,12 @@ def start_of(run: Run) -> str:
     """Return the name of the bundled weights that a run started from; of other weights the hash."""
     address = str(run.cell.training["init"])
     return bundled().get(address, address)
+
+
+def usual_training(cell: Cell) -> dict[str, Any]:
+    """Return the training settings that the budget and the network of a cell have where a user sets none."""
+    spec = registry.find(installed(), ModelSpec, cell.model, usable=False)
+    return asdict(TrainingSettings(**{**BUDGETS[cell.budget].training, **spec.training}))
 
 
 @cache

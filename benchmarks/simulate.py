@@ -45,10 +45,8 @@ from zoo.lensing.scenes import Scenes
 from zoo.processor import usable_cores
 
 LANES_PER_PROCESSOR = {(8, 0): 64}  # float32 units per streaming multiprocessor; 128 on other recent GPUs
-
-
 TURN = 0.5
-"""Seconds of a turn at least: a call of a fast side takes a few milliseconds, in which caches of other sides count."""
+"""Shortest turn in seconds: a single call of a fast simulator takes milliseconds, too few to measure after another."""
 
 
 def seconds(side: Side, scenes: Scenes) -> tuple[float, float]:
