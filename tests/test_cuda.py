@@ -51,11 +51,11 @@ def plugins():
     return load_plugins(environment={})
 
 
-def run(plugins, folder, model, *, data="modelA", precision="auto", device="cuda", **settings):
+def run(plugins, folder, model, *, data="modelA", precision="auto", device="cuda", render_on="auto", **settings):
     settings = {**(SIZES if model.startswith("baselines/") else SMALL), **settings}
     request = Request(
-        models=[model], data=[data], budget="smoke", device=device, precision=precision, baselines=False,
-        settings=settings, store=folder,
+        models=[model], data=[data], budget="smoke", device=device, render_on=render_on, precision=precision,
+        baselines=False, settings=settings, store=folder,
     )  # fmt: skip
     [cell] = make_plan(plugins, request)
     run_dir = store.prepare_run(folder, cell)
@@ -159,6 +159,13 @@ def test_a_run_on_stored_images_of_either_device(plugins, tmp_path):
     here, there = (run(plugins, tmp_path, "gconv/z2", device=device, precision="fp32") for device in ("cpu", "cuda"))
     assert here.status == there.status == "ok"
     assert here.data.recipe_hash != there.data.recipe_hash
+
+
+@pytest.mark.parametrize("setting", [{}, {"new_noise": True}, {"stream": True}])
+def test_a_training_on_images_of_the_cpu(plugins, tmp_path, setting):
+    result = run(plugins, tmp_path, "gconv/p4", render_on="cpu", **setting)
+    assert (result.status, result.cell.recipe.device_type) == ("ok", "cpu")
+    assert result.device.startswith("cuda")
 
 
 @pytest.mark.parametrize("phases", ["", "mass_scale=4*1, mass_scale=1*1"])

@@ -27,6 +27,7 @@ class Options(TypedDict, total=False):
     budget: str | None
     simulator: str
     device: str
+    render_on: str
     precision: str
     rule: str
     task: str
@@ -54,6 +55,7 @@ def bench(
     budget: str | None = None,
     simulator: str | None = None,
     device: str = "auto",
+    render_on: str = "auto",
     precision: str = "auto",
     rule: str = "",
     task: str = "",
@@ -86,6 +88,7 @@ def bench(
         budget: "smoke", "laptop", "evening" or "paper"; default: the one that suits the device.
         simulator: Id or name; default: the one that `zoo list-simulators` marks.
         device: "auto", "cpu", "cuda" or "mps".
+        render_on: "auto" renders the images on the device of the trainings, "cpu" on the CPU.
         precision: "auto", "fp32", "tf32" or "bf16".
         rule: Rule that selects the epoch whose weights are kept, such as "val_auc" or "last"; "" for that of the task.
         task: "anomaly", or classes that are merged, such as "substructure" (none against any); "" separates all
@@ -121,6 +124,7 @@ def bench(
         budget=budget,
         simulator=simulator or "",
         device=device,
+        render_on=render_on,
         precision=precision,
         rule=rule,
         task=task,

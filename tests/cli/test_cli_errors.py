@@ -54,6 +54,8 @@ def bench(*words, model="toyzoo/tiny", data="modelB"):
         (bench("--launcher", "locale", "--dry-run"), 2, ["Unknown launcher 'locale'"]),
         (bench("--budget", "smok"), 2, ["budget 'smok'", "smoke, laptop, evening, paper", "Did you mean 'smoke'?"]),
         (bench("--device", "cude"), 2, ["device 'cude'", "auto, cpu, cuda, mps", "Did you mean 'cuda'"]),
+        (bench("--render-on", "cpy"), 2, ["--render-on cpy", "auto, cpu", "Did you mean 'cpu'"]),
+        (bench("--render-on", "cpu", "--images", "some"), 2, ["--render-on and --images", "Leave out --render-on"]),
         (bench("--precision", "fp31"), 2, ["precision 'fp31'", "auto, fp32, tf32, bf16", "Did you mean 'fp32'"]),
         (bench("--rule", "val_auk"), 2, ["rule 'val_auk'", "val_auc, last", "Did you mean 'val_auc'?"]),
         (("bnech",), 2, ["Command 'bnech' was not found", "Did you mean 'bench'?", "zoo --help"]),

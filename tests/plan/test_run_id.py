@@ -142,3 +142,6 @@ def test_images_rendered_elsewhere_are_other_images(make, monkeypatch):
     there = one(make(data="planzoo/sky", simulator="planzoo/anywhere", precision="fp32"))
     assert (here.recipe.device_type, there.recipe.device_type) == ("cpu", "cuda")
     assert here.run_id != there.run_id
+    again = one(make(data="planzoo/sky", simulator="planzoo/anywhere", precision="fp32", render_on="cpu"))
+    assert again.recipe == here.recipe
+    assert again.run_id == here.run_id  # the device of a training is not part of it

@@ -136,6 +136,7 @@ COMPLETE: dict[str, Complete] = {
     "weights": _weights,
     "networks": _networks,
     "devices": _words("auto", "cpu", "cuda", "mps"),
+    "rendering": _words("auto", "cpu"),
     "precisions": _words("auto", "fp32", "tf32", "bf16"),
     "tasks": _tasks,
     "rules": _words("val_auc", "val_loss", "last"),

@@ -62,6 +62,7 @@ class Request:
         budget: "smoke", "laptop", "evening", "paper", or None for the one that suits the device.
         simulator: Id or name; "" for the default one.
         device: "auto", "cpu", "cuda" or "mps".
+        render_on: Device that renders the images: "auto" is that of `device`, "cpu" gives the images of a CPU anywhere.
         images: Folder that holds the simulated images; default: the cache, which is filled.
         precision: "auto" (`zoo.devices.resolve_precision`), "fp32", "tf32" or "bf16".
         rule: Rule that selects the epoch whose weights are kept; "" for that of the task.
@@ -96,6 +97,9 @@ class Request:
         "", "Render the images with this simulator; default: see zoo list-simulators.", complete="simulators"
     )
     device: str = option("auto", "Compute on this device: auto, cpu, cuda or mps.", place=True, complete="devices")
+    render_on: str = option(
+        "auto", "Render the images on this device: auto (that of --device) or cpu.", complete="rendering"
+    )
     precision: str = option("auto", "Train with this precision: auto, fp32, tf32 or bf16.", complete="precisions")
     rule: str = option("", "Choose the epoch to keep: val_auc (anomaly, regress: val_loss) or last.", complete="rules")
     task: str = option(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.budgets import Budget
 from zoo.data.folder import folder_digest
 from zoo.data.recipe import Recipe
-from zoo.errors import UsageError
+from zoo.errors import UsageError, nearest
 from zoo.plan.overrides import of_training_images
 from zoo.plan.phases import budget_phases_of
 from zoo.plan.problem import benchmark_recipe
@@ -25,6 +25,9 @@ from zoo.tasks.task import Task
 if TYPE_CHECKING:
     from zoo.host import Host
     from zoo.lensing.scenes import Scenes
+
+
+RENDER_ON = ("auto", "cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +104,12 @@ def on_data(shared: Shared, dataset: DatasetSpec) -> OnData:
             hint="Leave out --stream.",
         )
     recipe = benchmark_recipe(
-        host, dataset, budget=shared.budget, settings=settings, simulator=request.simulator, device=shared.device
+        host,
+        dataset,
+        budget=shared.budget,
+        settings=settings,
+        simulator=request.simulator,
+        device=_rendering_device(request, shared.device),
     )
     if stream and not dataset.simulated:
         raise UsageError(
@@ -121,6 +129,23 @@ def on_data(shared: Shared, dataset: DatasetSpec) -> OnData:
             "have the parameters of the test images"
         )
     return OnData(dataset=dataset, asked=asked, task=task, rule=rule, recipe=recipe, images=images, scenes=scenes)
+
+
+def _rendering_device(request: Request, device: str) -> str:
+    """Return the device that renders the images.
+
+    Raises:
+        UsageError: The name is unknown, or the images exist already.
+    """
+    asked = request.render_on
+    if asked not in RENDER_ON:
+        raise UsageError(f"--render-on {asked} is not one of {', '.join(RENDER_ON)}.{nearest(asked, RENDER_ON)}")
+    if asked != "auto" and request.images is not None:
+        raise UsageError(
+            "--render-on and --images exclude each other: the images of a folder exist already.",
+            hint="Leave out --render-on.",
+        )
+    return device if asked == "auto" else asked
 
 
 def _images_of_folder(
