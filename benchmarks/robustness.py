@@ -1,11 +1,12 @@
-"""Score trained networks on lenses with multipoles, lens light, other masses or another place: every variant.
+"""Score trained networks on lenses with multipoles, lens light, other masses, another place or real galaxies.
 
     python benchmarks/robustness.py p4m.modelA p4m.modelB      # weights by name, run folder or file
     python benchmarks/robustness.py p4m.modelA --write         # adds what the record lacks, and writes the page
     python benchmarks/robustness.py --write                    # the page again, from the record
 
 Every variant, and the elliptical haloes of the variant with multipoles alone, changes the parameters of the data set
-that a network was trained on, so its images show the same sources, shears and masses, and differences are paired. One
+that a network was trained on, so its images show the same sources, shears and masses, and differences are paired. Only
+`real_sources` is a data set of its own, drawn with the parameters of the training images: its lenses are others. One
 threshold on the probability of substructure, which 5 % of the plain smooth test images exceed, gives the false-positive
 rate and the share of sub-halo images that are missed.
 
@@ -41,6 +42,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 RECORD, PAGE = RESULTS / "robustness.jsonl", RESULTS / "robustness.md"
 TRAININGS = RESULTS / "headline.jsonl"
 PLAIN = "plain"
+REAL = "real_sources"
 SMOOTH, SUBHALO = "no_substructure", "subhalo"
 RATE = 0.05
 
@@ -52,15 +54,16 @@ Written by `uv run python benchmarks/robustness.py WEIGHTS... --write` from [rob
 Each network was trained on round haloes with point masses and scored on the same test lenses with a change (a name
 beside that of a network is a channel that it sees beside the image);
 [populations.md](../../docs/populations.md#variants-of-models-a-and-b) describes the changes. *multipoles* are on
-elliptical haloes, which *elliptical* has without them. The threshold is the probability of substructure that 5 % of a
-network's plain smooth test images (no substructure) exceed. False positives are smooth lenses above it, and a sub-halo
-image is missed that is not above it: a classifier without information misses 95 %. The interval of the false positives
-holds the uncertainty of the threshold, too (bootstrap over the lenses, at least that of a share of so many images); `-`
-where the smooth lenses are the plain ones, which have 5 % by construction. The last column is the share of sub-halo
-images whose most probable class is the smooth one, which depends on no threshold. One training each: another one may
-give other figures. The networks were trained on different numbers of images, which stand below the table. So compare
-the rows of one network; rows of different networks do not compare the networks. Baselines and plain twins are not among
-them.
+elliptical haloes, which *elliptical* has without them. *real_sources* are other lenses with the same parameters, whose
+sources are [pictures of galaxies](../../docs/populations.md#real-galaxies). The threshold is the probability of
+substructure that 5 % of a network's plain smooth test images (no substructure) exceed. False positives are smooth
+lenses above it, and a sub-halo image is missed that is not above it: a classifier without information misses 95 %. The
+interval of the false positives holds the uncertainty of the threshold, too (bootstrap over the lenses, at least that of
+a share of so many images); `-` where the smooth lenses are the plain ones, which have 5 % by construction. The last
+column is the share of sub-halo images whose most probable class is the smooth one, which depends on no threshold. One
+training each: another one may give other figures. The networks were trained on different numbers of images, which stand
+below the table. So compare the rows of one network; rows of different networks do not compare the networks. Baselines
+and plain twins are not among them.
 
 | network | run | test images | macro AUC (95 %) | change | false positives (95 %) | missed | most probably smooth |
 | --- | --- | --- | ---: | ---: | ---: | ---: | ---: |
@@ -85,6 +88,7 @@ _IN_WORDS = {
     "tnfw": "truncated NFW sub-haloes in place of point masses",
     "beta19": "sub-halo masses of slope -1.9",
     "offcentre": "lens up to 0.05 arcsec off the centre",
+    REAL: "real galaxies as sources, of other lenses",
 }
 
 
@@ -104,7 +108,7 @@ class Row(schema.Record, kw_only=True):
     channels: tuple[str, ...] = ()
     """Names of the derived channels beside the image."""
     variant: str
-    """Key of `tables.VARIANTS`, "elliptical" or "plain"."""
+    """Key of `tables.VARIANTS`, "elliptical", "real_sources" or "plain"."""
     images: int
     """Number of test images, of all classes."""
     macro_auc: float
@@ -162,13 +166,15 @@ def measure(weights: str, *, images: int, store: Path, known: Sequence[Row]) -> 
     rows: list[Row] = []
     plain = np.empty(0)
     ellipse = {name: value for name, value in VARIANTS["multipoles"].items() if name != "multipoles"}
-    changes: Mapping[str, Mapping[str, Any]] = {PLAIN: {}, "elliptical": ellipse, **VARIANTS}
+    # The data set of its own has no change, but its defaults are not the parameters of every training.
+    own = dict(trained.about.recipe.params)
+    changes: Mapping[str, Mapping[str, Any]] = {PLAIN: {}, "elliptical": ellipse, **VARIANTS, REAL: own}
     before = {row.variant: row for row in known if row.run_id == trained.about.run_id}
     for variant, params in changes.items():
         if variant in before and (variant != PLAIN or before.keys() >= changes.keys()):
             rows.append(before[variant])
             continue  # the plain images set the threshold of what is missing
-        recipe = evaluation_recipe(host, trained, params=params)
+        recipe = evaluation_recipe(host, trained, data=REAL if variant == REAL else None, params=params)
         split = open_evaluation(host, trained, recipe, sizes=dict.fromkeys(SPLITS, images)).split("test")
         batches = (batch for chunk in split.chunks for batch in torch.from_numpy(np.array(chunk)).split(256))
         probabilities = np.concatenate([trained.predict_proba(batch, calibrated=False) for batch in batches])
@@ -181,7 +187,9 @@ def measure(weights: str, *, images: int, store: Path, known: Sequence[Row]) -> 
             plain = smooth
         threshold = float(np.quantile(plain, 1 - RATE))
         low, high = scores.intervals["auc.macro"]
-        rate_low, rate_high = (None, None) if np.array_equal(smooth, plain) else rate_interval(plain, smooth)
+        rate_low, rate_high = None, None
+        if not np.array_equal(smooth, plain):
+            rate_low, rate_high = rate_interval(plain, smooth, paired=variant != REAL)
         row = Row(
             model=trained.about.model, run_id=trained.about.run_id, data=trained.about.recipe.dataset,
             data_version=trained.about.recipe.dataset_version,
@@ -204,7 +212,7 @@ def substructure(probabilities: NDArray[np.float64], classes: Sequence[str]) -> 
 
 
 def rate_interval(
-    plain: NDArray[np.float64], changed: NDArray[np.float64], *, draws: int = 2000
+    plain: NDArray[np.float64], changed: NDArray[np.float64], *, paired: bool = True, draws: int = 2000
 ) -> tuple[float, float]:
     """Return the 95 % interval of the share of changed lenses above the threshold that 5 % of the plain ones exceed.
 
@@ -213,12 +221,15 @@ def rate_interval(
 
     Args:
         plain: Probability of substructure of N plain smooth lenses.
-        changed: That of the same N lenses, changed in one thing.
+        changed: That of the same N lenses, changed in one thing; without `paired` of M others.
+        paired: Whether the lenses are the same.
         draws: Number of samples of the bootstrap.
     """
-    drawn = np.random.default_rng(0).integers(len(plain), size=(draws, len(plain)))
+    random = np.random.default_rng(0)
+    drawn = random.integers(len(plain), size=(draws, len(plain)))
+    others = drawn if paired else random.integers(len(changed), size=(draws, len(changed)))
     thresholds = np.quantile(plain[drawn], 1 - RATE, axis=1)
-    low, high = np.quantile((changed[drawn] > thresholds[:, None]).mean(1), (0.025, 0.975))
+    low, high = np.quantile((changed[others] > thresholds[:, None]).mean(1), (0.025, 0.975))
     hits = int((changed > np.quantile(plain, 1 - RATE)).sum())
     least, most = share_interval(hits, len(changed))
     return min(float(low), least), max(float(high), most)

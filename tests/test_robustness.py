@@ -37,7 +37,7 @@ def rows(*, version: int = 2) -> list[robustness.Row]:
 @pytest.mark.slow
 def test_the_page_is_written_from_the_record():
     record = robustness.read_record()
-    assert {row.variant for row in record} == {robustness.PLAIN, "elliptical", *VARIANTS}
+    assert {row.variant for row in record} == {robustness.PLAIN, "elliptical", *VARIANTS, robustness.REAL}
     assert robustness.page(record) == robustness.PAGE.read_text(encoding="utf-8")
 
 
@@ -99,6 +99,16 @@ def test_intervals_of_false_positives_hold_the_truth_as_often_as_they_state(corr
         plain, other = rng.standard_normal((2, 300))
         changed = 0.5 + correlation * plain + np.sqrt(1 - correlation**2) * other
         low, high = robustness.rate_interval(plain, changed, draws=200)
+        held += low <= truth <= high
+    assert held >= 0.92 * 300
+
+
+def test_intervals_for_other_lenses_hold_the_truth_as_often_as_they_state():
+    rng, truth, held = np.random.default_rng(2), 1 - NormalDist().cdf(_THRESHOLD - 0.5), 0
+    for _ in range(300):
+        low, high = robustness.rate_interval(
+            rng.standard_normal(300), 0.5 + rng.standard_normal(200), paired=False, draws=200
+        )
         held += low <= truth <= high
     assert held >= 0.92 * 300
 
