@@ -148,14 +148,55 @@ def test_noise_is_that_of_one_image_after_the_other(shape, sky, threads, expecte
     assert torch.equal(observed.image, expected)
 
 
-@pytest.mark.parametrize("mean", [0.3, 9.99, 10.0, 33.0, 5000.0, 1e9])
-def test_compiled_numbers_are_those_of_torch(mean):
-    draw = noise._native()
-    if draw is None:
+@pytest.fixture
+def draw():
+    found = noise._native()
+    if found is None:
         pytest.skip("no C++ compiler on this machine")
-    means = mean * (1 + torch.rand((100, 101), generator=torch.Generator().manual_seed(0)))
-    for seed in (1, 2**62 + 3):
-        assert torch.equal(draw(means, seed), torch.poisson(means, generator=torch.Generator().manual_seed(seed)))
+    return found
+
+
+def one_after_the_other(means: torch.Tensor, seeds: list[int]) -> torch.Tensor:
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    return torch.stack([torch.poisson(mean, generator=one) for mean, one in zip(means, generators, strict=True)])
+
+
+@pytest.mark.parametrize("mean", [0.0, 1e-45, 0.3, 9.9999, 10.0, 33.0, 400.0, 5000.0, 1e6, 1e9, 1e14, 1e18])
+@pytest.mark.parametrize("images", [1, 7, 8, 16, 21])  # one by one, and up to 16 side by side
+def test_compiled_numbers_are_those_of_torch(draw, mean, images):
+    means = mean * (1 + torch.rand((images, 60, 61), generator=torch.Generator().manual_seed(0)))
+    seeds = [2**62 + 3 * image for image in range(images)]
+    for threads in (1, 3):
+        assert torch.equal(draw(means, seeds, threads), one_after_the_other(means, seeds))
+
+
+@pytest.mark.parametrize("other", [0.0, 1e-30, 3.0, 1e18, float("inf")])
+@pytest.mark.parametrize("place", [0, 1, 777, 899])
+def test_an_unusual_pixel_changes_no_other(draw, other, place):
+    """Below a mean of 10, numbers are not drawn side by side: from that pixel on in none of the images."""
+    means = 20 + 200 * torch.rand((16, 30, 30), generator=torch.Generator().manual_seed(1)) ** 4
+    means[5].view(-1)[place] = other
+    assert torch.equal(draw(means, list(range(16)), 1), one_after_the_other(means, list(range(16))))
+
+
+def test_compiled_code_ends_for_means_that_are_not_numbers(draw):
+    means = torch.full((16, 30, 30), 50.0)
+    expected = draw(means, list(range(16)), 1)
+    means[3, 20, 7] = float("nan")
+    counts = draw(means, list(range(16)), 1)
+    assert counts[3, 20, 7] == 0
+    kept = torch.arange(16) != 3
+    assert torch.equal(counts[kept], expected[kept])
+
+
+def test_compiled_code_refuses_too_few_seeds(draw):
+    with pytest.raises(ValueError, match="too short"):
+        draw(torch.ones(3, 4, 4), [1, 2], 1)
+
+
+@pytest.mark.parametrize("shape", [(16, 0, 5), (0, 5, 5)])
+def test_noise_of_no_pixels(shape):
+    assert noise.poisson(torch.ones(shape), seeds=range(shape[0]), expected_images=10**12).shape == shape
 
 
 def test_only_long_runs_compile(monkeypatch):
