@@ -184,13 +184,13 @@ def limit_threads() -> None:
 
 
 @contextlib.contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """Let torch compute in the thread that asks: threads that are started meanwhile do not have teams of their own."""
+def one_torch_thread() -> Iterator[int]:
+    """Let torch compute in the thread that asks, and return the number of threads that it has otherwise."""
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        yield before
     finally:
         torch.set_num_threads(before)

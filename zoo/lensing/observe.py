@@ -70,12 +70,14 @@ class Brightest:
 
 def brightest(rendered: Rendered, *, area: float = 1.0) -> Brightest:
     """Return the brightest pixels of the lensed sources; `area` as in `Brightest`."""
-    found = rendered.source.float().flatten(1).max(1)
-    source = light = found.values.double()
-    if rendered.lens_light is not None:
-        there = rendered.lens_light.float().flatten(1).gather(1, found.indices[:, None])[:, 0]
-        light = source + there.double()
-    return Brightest(source=source, light=light, area=area)
+    pixels = rendered.source.float().flatten(1)
+    if rendered.lens_light is None:
+        source = pixels.amax(1).double()  # on a CPU, a tenth of the time of `max`, which finds the place too
+        return Brightest(source=source, light=source, area=area)
+    found = pixels.max(1)
+    source = found.values.double()
+    there = rendered.lens_light.float().flatten(1).gather(1, found.indices[:, None])[:, 0]
+    return Brightest(source=source, light=source + there.double(), area=area)
 
 
 def brightness_scale(exposure: Exposure, reference: Brightest) -> Tensor:
@@ -120,6 +122,7 @@ def observe(
     reference: Brightest | None = None,
     expected_images: int | None = None,
     noiseless: bool = False,
+    threads: int | None = None,
 ) -> Observed:
     """Scale, expose and read out.
 
@@ -136,6 +139,7 @@ def observe(
         reference: Brightest reference pixels, which a given SNR or peak refers to; default: those of `rendered`.
         expected_images: Number of images that this run will observe in all its calls; no image depends on it.
         noiseless: Whether each pixel has the mean of all exposures in place of one.
+        threads: Threads that draw noise on a CPU; None stands for as many as torch has.
 
     Raises:
         UsageError: Noiseless images would be scaled by their own noise, or a pixel would collect more counts than can
@@ -174,7 +178,7 @@ def observe(
                 hint="Leave out new_noise, or set data.scaling=none",
             )
     else:
-        counts = poisson(mean_counts, seeds=seeds, expected_images=expected_images)
+        counts = poisson(mean_counts, seeds=seeds, expected_images=expected_images, threads=threads)
     image = counts.div_(seconds_).sub_(sky_)
     if exposure.scaling == "minmax":
         low, high = image.amin((1, 2), keepdim=True), image.amax((1, 2), keepdim=True)
