@@ -100,6 +100,19 @@ def test_a_single_training_is_not_named_by_its_training_images(make):
     assert names == ["toy/c (lr 0.5)", f"toy/c (lr 0.3, {of_each})", f"toy/c (lr 0.1, {of_each})"]
 
 
+def test_beside_trainings_with_the_seed_of_the_data_set_names_state_no_training_images(make):
+    recipe = replace(CELL.recipe, simulator="toy/paint")
+    several = [make("toy/a", signal=2.0, seed=seed, train_seed=seed, recipe=recipe) for seed in (0, 1)]
+    once = make("toy/a", signal=1.0, recipe=recipe, training={"lr": 0.3})
+    assert [variant.name for variant in group_variants([*several, once])] == ["toy/a (lr 0.1)", "toy/a (lr 0.3)"]
+    again = make("toy/a", signal=1.0, seed=1, recipe=recipe, training={"lr": 0.3})  # with the images of seed 0
+    names = [variant.name for variant in group_variants([*several, once, again])]
+    assert names == ["toy/a (lr 0.1, training images of each seed)", "toy/a (lr 0.3)"]
+    same = make("toy/a", signal=1.0, recipe=recipe)  # differs in nothing else
+    names = [variant.name for variant in group_variants([*several, same])]
+    assert names == ["toy/a (training images of each seed)", "toy/a"]
+
+
 def test_a_curve_joins_the_same_seeds_as_the_table_of_each_size(make):
     recipe = replace(CELL.recipe, simulator="toy/paint")
 

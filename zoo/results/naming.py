@@ -57,13 +57,18 @@ def distinguish(variants: Sequence[Sequence[Cell]], *, any_train_size: bool = Fa
     """
     named = [next((cell for cell in cells if cell.train_seed is not None), cells[0]) for cells in variants]
     shared = {_key(cell, any_train_size) for cell in named if cell.train_seed is None}
-    # Of one seed there is nothing to say about the images of each, unless a variant differs in nothing else.
+    # Of one seed there is nothing to say about the images of each, unless a variant differs in nothing else. Nor is
+    # there beside single trainings with the seed of the data set, whose training images are their own, too.
     without = [replace(cell, train_seed=None) for cell in named]
-    alone = all(
-        len({cell.seed for cell in cells}) == 1 and _key(other, any_train_size) not in shared
+    own = [
+        (cells, other)
         for cells, cell, other in zip(variants, named, without, strict=True)
         if cell.train_seed is not None
-    )
+    ]
+    others = [cells for cells, cell in zip(variants, named, strict=True) if cell.train_seed is None]
+    of_one_seed = all(len({cell.seed for cell in cells}) == 1 for cells, _ in own)
+    firsts = all(cell.recipe.simulator and cell.seed == cell.recipe.seed for cells in others for cell in cells)
+    alone = (of_one_seed or firsts) and all(_key(other, any_train_size) not in shared for _, other in own)
     named = without if alone else named
     several = have_other_phases(named)
     settings = [_settings(cell, any_train_size) for cell in named]
