@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, NamedTuple
 
+from headline_rows import best_first, displaced
 from headline_runs import Run, choice, dataset_of, full_size, installed, name_of, usual_training
-from headline_tables import PUBLISHED, area, best_first, rows
+from headline_tables import PUBLISHED, area, rows
 from page_parts import wrapped
 
 from zoo import registry
@@ -50,7 +51,8 @@ def aim_section(runs: Sequence[Run]) -> str:
     """Return how far the best networks of Models A and B are from the aim; "" where no such network is recorded."""
     found = {data: networks_of(runs, data=data) for data in AIM}
     body = []
-    for data, variants in found.items():
+    for data, problems in found.items():
+        variants = [variant for own in problems for variant in best_first(own)]
         for seen in sorted({input_of(variant.results[0].cell) for variant in variants}):
             own = [variant for variant in variants if input_of(variant.results[0].cell) == seen]
             best = max(own, key=lambda variant: variant.rank)
@@ -68,8 +70,8 @@ def aim_section(runs: Sequence[Run]) -> str:
     return "\n\n".join(filter(None, parts))
 
 
-def networks_of(runs: Sequence[Run], *, data: str) -> list[Variant]:
-    """Return the rows of a data set's tables that count for the aim: networks on images as they are defined today."""
+def networks_of(runs: Sequence[Run], *, data: str) -> list[list[Run]]:
+    """Return the runs of a data set's tables that count for the aim, by problem: networks on images of today."""
     problems: dict[str, list[Run]] = {}
     for run in runs:
         dataset = dataset_of(run)
@@ -80,7 +82,7 @@ def networks_of(runs: Sequence[Run], *, data: str) -> list[Variant]:
             and not is_baseline(run.cell, dataset)
         ):
             problems.setdefault(problem_key(run.cell), []).append(run)
-    return [variant for own in problems.values() for variant in best_first(own)]
+    return list(problems.values())
 
 
 def input_of(cell: Cell) -> str:
@@ -122,18 +124,24 @@ def signed(difference: float) -> str:
     return f"{difference:+.4f}".replace("0.", ".", 1)
 
 
-def tried(variants: Sequence[Variant]) -> str:
-    """Return what was changed in trainings of p4m, each beside the plain training of its budget; "" for nothing."""
-    own = [variant for variant in variants if variant.model == TRIED_WITH]
+def tried(problems: Sequence[Sequence[Run]]) -> str:
+    """Return what was changed in trainings of p4m, each beside the plain training of its budget; "" for nothing.
+
+    Args:
+        problems: Runs of each problem, with those that stand in no row: they were tested on the images of the others
+            on a GPU.
+    """
+    own = [variant for runs in problems for variant in best_first(runs) if variant.model == TRIED_WITH]
+    left_out = [other.result for runs in problems for _, other in displaced(runs)]
     plain: dict[str, list[Finished]] = {}
-    for variant in own:
-        if not changes(cell := variant.results[0].cell):
-            plain.setdefault(cell.budget, []).extend(variant.results)
+    for result in [*(result for variant in own for result in variant.results), *left_out]:
+        if result.cell.model == TRIED_WITH and not changes(result.cell):
+            plain.setdefault(result.cell.budget, []).append(result)
     body = []
     for variant in sorted(own, key=lambda variant: -variant.rank):
         cell = variant.results[0].cell
         if told := changes(cell):
-            areas = {seeds_of(result.cell): result.test.auc["macro"] for result in variant.results}
+            areas = {images_of(result.cell): result.test.auc["macro"] for result in variant.results}
             missed = signed(variant.rank - AIM[HARDER])
             body.append(
                 [", ".join(told), *row_of(variant)[1:], missed, *less_without(areas, plain.get(cell.budget, ()))]
@@ -151,25 +159,37 @@ def tried(variants: Sequence[Variant]) -> str:
     return f"{wrapped(text)}\n\n{rows(header, body, texts=3)}"
 
 
-def seeds_of(cell: Cell) -> tuple[int, int]:
-    """Return the seed of a training and that of its training images."""
-    return cell.seed, cell.recipe.seed if cell.train_seed is None else cell.train_seed
+class Images(NamedTuple):
+    """What two trainings share that are compared: seed, seed of the training images, device that rendered these."""
+
+    seed: int
+    train_seed: int
+    device_type: str = "cpu"
 
 
-def less_without(areas: Mapping[tuple[int, int], float], plain: Sequence[Finished]) -> list[str]:
+def images_of(cell: Cell) -> Images:
+    """Return the seed of a training, that of its training images, and the device that rendered these."""
+    train_seed = cell.recipe.seed if cell.train_seed is None else cell.train_seed
+    return Images(cell.seed, train_seed, cell.recipe.device_type)
+
+
+def less_without(areas: Mapping[Images, float], plain: Sequence[Finished]) -> list[str]:
     """Return the mean difference from the plain trainings with the same seeds, and their run ids; without any, dashes.
 
     Args:
-        areas: Seeds of training and of training images -> macro AUC.
-        plain: Plain trainings; of several with the same seeds, the first counts.
+        areas: Seeds and device of the images -> macro AUC.
+        plain: Plain trainings; of several with the same seeds, the first on images of the same device counts, and
+            without one the first.
     """
-    beside: dict[tuple[int, int], Finished] = {}
-    for result in plain:
-        if seeds_of(result.cell) in areas:
-            beside.setdefault(seeds_of(result.cell), result)
+    beside: dict[Images, Finished] = {}
+    for images in areas:
+        own = [result for result in plain if images_of(result.cell)[:2] == images[:2]]
+        same = [result for result in own if images_of(result.cell) == images]
+        if own:
+            beside[images] = [*same, *own][0]
     if not beside:
         return ["-", "-"]
-    difference = mean(areas[seeds] - result.test.auc["macro"] for seeds, result in beside.items())
+    difference = mean(areas[images] - result.test.auc["macro"] for images, result in beside.items())
     return [signed(difference), " ".join(result.run_id[:4] for result in beside.values())]
 
 
@@ -181,7 +201,7 @@ def other_rates(plain: Mapping[str, Sequence[Finished]]) -> list[list[str]]:
     """
     body = []
     for (budget, rate), runs in rates_tried().items():
-        areas = {(int(run["seed"]), int(run["seed"])): float(run["auc"]) for run in runs}  # each on its own images
+        areas = {Images(int(run["seed"]), int(run["seed"])): float(run["auc"]) for run in runs}  # each on its own
         score = mean(areas.values())
         shown = ", ".join(map(area, areas.values())) + (f"; mean {area(score)}" if len(areas) > 1 else "")
         ids = " ".join(run["run_id"][:4] for run in runs)  # no interval: what varies is whether a training begins

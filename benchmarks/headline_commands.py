@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from headline_runs import Run, dataset_of, installed, name_of
-from page_parts import wrapped
+from headline_runs import Run, dataset_of, gpu_of, installed, name_of
+from page_parts import enumerated, wrapped
 
 from zoo.budgets import BUDGETS
 from zoo.errors import ZooError
@@ -49,31 +49,45 @@ def commands_note(tables: Sequence[Sequence[Run]]) -> str:
         tables: Runs of each table, all of one problem.
     """
     data_of: dict[Command, list[str]] = {}
+    on_gpu: list[str] = []
     for runs in tables:
-        for command in commands(runs):
+        planned = commands(runs)
+        for command in planned:
             data_of.setdefault(command, []).append(name_of(runs[0].cell))
+        ids = set().union(*planned.values())
+        own = [run for run in runs if run.result.run_id in ids and gpu_of(run)]
+        on_gpu += [f"`{run.cell.model}` {run.result.run_id[:4]}" for run in own]
     if not data_of:
         return ""
     block = "\n".join(command.text(data=data) for command, data in data_of.items())
     text = (
         "Commands that train the networks with default settings on a CPU again, under the run ids of the record, and "
-        "the baselines with them:"
+        "the baselines with them"
     )
-    return f"{wrapped(text)}\n\n```bash\n{block}\n```"
+    if on_gpu:
+        text += (
+            "; `--device cuda --render-on cpu` in place of `--device cpu` trains on a GPU with the same images, as it "
+            f"was done for {enumerated(on_gpu)}"
+        )
+    return f"{wrapped(f'{text}:')}\n\n```bash\n{block}\n```"
 
 
-def commands(runs: Sequence[Run]) -> list[Command]:
-    """Return commands whose cells are runs of one table: one for each precision and list of seeds, most seeds first."""
+def commands(runs: Sequence[Run]) -> dict[Command, set[str]]:
+    """Return commands whose cells are runs of one table, with the run ids of their cells.
+
+    There is one for each precision and list of seeds, most seeds first.
+    """
     networks = [run for run in runs if not is_baseline(run.cell, dataset_of(run)) and not run.cell.task]
     kinds = sorted({(run.cell.train_seed is not None, str(run.cell.precision)) for run in networks}, reverse=True)
-    return [command for kind in kinds for command in _of_kind(networks, *kind)]
+    return {command: ids for kind in kinds for command, ids in _of_kind(networks, *kind).items()}
 
 
-def _of_kind(networks: Sequence[Run], data_seeds: bool, precision: str) -> list[Command]:
+def _of_kind(networks: Sequence[Run], data_seeds: bool, precision: str) -> dict[Command, set[str]]:
     recorded = {run.result.run_id for run in networks}
     first = networks[0].cell
     settings = _changed(networks[0])
     seeds_of: dict[str, tuple[int, ...]] = {}
+    ids_of: dict[str, list[str]] = {}
     for model in sorted({run.cell.model for run in networks}):
         request = Request(
             models=[model], data=[first.data], budget=first.budget, data_seeds=data_seeds, device="cpu",
@@ -84,13 +98,15 @@ def _of_kind(networks: Sequence[Run], data_seeds: bool, precision: str) -> list[
             cells = plan_bench(installed(), request).cells
         except ZooError:
             continue  # such as a network that was refused this precision later
-        if seeds := tuple(cell.seed for cell in cells if cell.run_id in recorded):
-            seeds_of[model] = seeds
+        if own := [cell for cell in cells if cell.run_id in recorded]:
+            seeds_of[model], ids_of[model] = tuple(cell.seed for cell in own), [cell.run_id for cell in own]
     by_seeds = sorted(seeds_of, key=lambda model: (-len(seeds_of[model]), seeds_of[model], model))
-    return [
-        Command(tuple(models), first.budget, seeds, data_seeds, precision, tuple(settings.items()))
-        for seeds, models in groupby(by_seeds, key=seeds_of.__getitem__)
-    ]
+    found: dict[Command, set[str]] = {}
+    for seeds, models in groupby(by_seeds, key=seeds_of.__getitem__):
+        names = tuple(models)
+        command = Command(names, first.budget, seeds, data_seeds, precision, tuple(settings.items()))
+        found[command] = {name for model in names for name in ids_of[model]}
+    return found
 
 
 def _changed(run: Run) -> Mapping[str, str]:

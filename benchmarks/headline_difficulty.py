@@ -6,12 +6,12 @@ import json
 import math
 from collections.abc import Sequence
 
+from headline_rows import best_first
 from headline_runs import Run, choice, name_of
 from headline_tables import CLASSES, area, deviation, mean, rows
 from page_parts import wrapped
 
 from zoo.results.cell import Cell
-from zoo.results.comparison import group_variants
 from zoo.results.convergence import training_end
 
 
@@ -33,7 +33,7 @@ def few_table(runs: Sequence[Run]) -> str:
         for size in sizes:
             own = [run for run in curve if run.cell.sizes["train"] == size]
             # Trainings of another length or version are not further seeds.
-            variants = sorted(group_variants(run.result for run in own), key=lambda variant: -len(variant.results))
+            variants = sorted(best_first(own), key=lambda variant: -len(variant.results))
             found = variants[0].auc() if variants else []
             cells.append(f"{area(mean(found))} ({deviation(found)}{len(found)})" if found else "")
         body.append([f"`{model}`", *cells])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from headline_rows import best_first
 from headline_runs import Run, dataset_of
-from headline_tables import best_first, rows
+from headline_tables import rows
 from page_parts import wrapped
 
 from zoo.report.columns import MEASURED

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headline_runs import Run, dataset_of, installed, name_of
-from headline_tables import PUBLISHED, area, best_first
+from headline_devices import displaced_note, means_note, noise_note
+from headline_rows import best_first, in_rows
+from headline_runs import Run, dataset_of, gpu_of, installed, name_of
+from headline_tables import DIFFERENCE, PUBLISHED, area, mean
 from page_parts import wrapped
 
 from zoo import registry
@@ -28,14 +30,19 @@ the fits, which take most of its time, are not counted."""
 FLEXIBLE = "It fits the width of the PSF and multipoles, too, which these models do not have."
 
 
-def notes(runs: Sequence[Run]) -> str:
-    """Return the notes on a table: images of the training, baselines, settings and twins that differ or are missing."""
+def notes(recorded: Sequence[Run]) -> str:
+    """Return the notes on a table: images of the training, baselines, settings and twins that differ or are missing.
+
+    Args:
+        recorded: Runs of one problem, with those that stand in no row.
+    """
+    runs = in_rows(recorded)
     results = [run.result for run in runs]
     variants = best_first(runs)
     names = names_of_rows(variants)
     found = [
         phases_note(runs),
-        noise_note(runs),
+        *devices_notes(recorded),
         earlier_networks(runs),
         *fitted_notes(runs),
         *result_notes(results, names),
@@ -45,6 +52,12 @@ def notes(runs: Sequence[Run]) -> str:
         missing_baseline(runs),
     ]
     return "\n\n".join(map(wrapped, filter(None, found)))
+
+
+def devices_notes(recorded: Sequence[Run]) -> list[str]:
+    """Return the notes on images of a GPU among a table's, and on rows of which not all trainings had a fresh test."""
+    runs = {"": in_rows(recorded)}
+    return [noise_note(runs), means_note(runs), displaced_note({"": recorded}), fresh_part_note(runs[""])]
 
 
 def earlier_networks(runs: Sequence[Run]) -> str:
@@ -99,22 +112,6 @@ def fitted_notes(runs: Sequence[Run]) -> list[str]:
     return told
 
 
-def noise_note(runs: Sequence[Run]) -> str:
-    """Return that rows were tested on different noise, or "" where the device that renders is the same for all."""
-    if len({run.cell.recipe.device_type for run in runs if run.cell.recipe.simulator}) < 2:
-        return ""
-    rows = best_first(runs)
-    on_gpu = [row for row in rows if row.results[0].cell.recipe.device_type != "cpu"]
-    others = [row for row in rows if row not in on_gpu and not row.results[0].cell.fits_itself]
-    named, rest = (", ".join(f"`{row.name}`" for row in some) for some in (on_gpu, others))
-    if len(others) < len(on_gpu) and not any(row.results[0].cell.fits_itself for row in on_gpu):
-        named = f"the networks, except {rest}" if rest else "the networks"
-    return (
-        "Rows whose images were rendered on a GPU and on a CPU were tested on the same lenses with different noise, so "
-        f"their scores are not paired. Rendered on a GPU: {named}."
-    )
-
-
 def like_2021(runs: Sequence[Run]) -> str:
     """Return how images in the form of 2021 differ from those of the published scores, or "" for other images."""
     recipe = runs[0].cell.recipe
@@ -146,6 +143,22 @@ def missing_baseline(runs: Sequence[Run]) -> str:
     return f"Baselines that this table lacks: {', '.join(f'`{name}`' for name in missing)}." if missing else ""
 
 
+def fresh_part_note(runs: Sequence[Run]) -> str:
+    """Return the means of the trainings with a fresh test in rows that have others without, or "" without such rows."""
+    told = []
+    for row in best_first(runs):
+        tested = {result.run_id[:4]: result for result in row.results if result.fresh}
+        if 0 < len(tested) < len(row.results):
+            fresh = area(mean([result.fresh.scores.headline.value for result in tested.values()]))
+            test = area(mean([result.test.headline.value for result in tested.values()]))
+            told.append(
+                f"`{row.name}` ({' '.join(tested)}) fresh test {fresh}, test {test}, test - fresh "
+                f"{DIFFERENCE.cell(*tested.values())}"
+            )
+    text = "Fresh tests, where only some trainings of a row have one, with their run ids"
+    return f"{text}: {'; '.join(told)}." if told else ""
+
+
 def fresh_note(runs: Sequence[Run]) -> str:
     """Return how many intervals of the difference from a fresh test exclude 0, of how many, and of which rows."""
     tested = [run for run in runs if run.result.fresh]
@@ -165,7 +178,7 @@ def machines_note(runs: Sequence[Run]) -> str:
     for run in runs:
         about = run.result.environment
         torch = about.libraries["torch"]
-        found.add(f"{about.gpu or 'no GPU'}, {about.processor}, {counted(about.threads, 'thread')}, torch {torch}")
+        found.add(f"{gpu_of(run) or 'no GPU'}, {about.processor}, {counted(about.threads, 'thread')}, torch {torch}")
     return wrapped(f"Machines: {'; '.join(sorted(found))}.")
 
 

@@ -9,6 +9,7 @@ from headline_commands import commands_note
 from headline_difficulty import difficulty_table, few_table
 from headline_equivariance import equivariance_table
 from headline_notes import (
+    devices_notes,
     fresh_note,
     like_2021,
     machines_note,
@@ -19,7 +20,8 @@ from headline_notes import (
     runs_note,
 )
 from headline_pictures import picture_of
-from headline_runs import Run, bundled, choice, full_size, installed, name_of, problem_size
+from headline_rows import best_first, in_rows
+from headline_runs import Run, bundled, choice, full_size, gpu_of, installed, name_of, problem_size
 from headline_tables import (
     PUBLISHED,
     published_tables,
@@ -33,7 +35,7 @@ from page_parts import wrapped
 from zoo import registry
 from zoo.budgets import BUDGETS
 from zoo.report.tables import result_notes
-from zoo.results.comparison import group_variants, names_of_rows, problem_key
+from zoo.results.comparison import names_of_rows, problem_key
 from zoo.results.naming import in_words
 from zoo.results.store import split_sizes
 from zoo.specs import DatasetSpec
@@ -81,11 +83,11 @@ SIGNIFICANCE = """\
 TPR / sqrt(FPR) is the largest factor by which a cut on the score improves the significance of a sample, at
 false-positive rates of 0.4 % or more."""
 TIMES = """\
-Times are minutes until the validation macro AUC reaches the value in the column's heading. They include the
-simulation if this run made the images; a run that found them in the cache has no simulation time. The recorded runs
-shared their GPU with up to five others, not always with as many, and the later ones replayed CUDA graphs
-([measured](../benchmarks/results/gpu.md)). So a run alone is faster, and the times do not rank networks. FLOP/s are six
-times the network's multiply-accumulates times the training images per second."""
+Times are those of the first training on a GPU of each row: minutes until the validation macro AUC reaches the value in
+the column's heading. They include the simulation if this run made the images; a run that found them in the cache has no
+simulation time. The recorded runs shared their GPU with up to five others, not always with as many, and the later ones
+replayed CUDA graphs ([measured](../benchmarks/results/gpu.md)). So a run alone is faster, and the times do not rank
+networks. FLOP/s are six times the network's multiply-accumulates times the training images per second."""
 ANOMALY = """\
 The fitted lenses are given exposure and sky where all images share them, and the forms of lens and source, all of
 which are exact in these models; `fitted_lens_residual` is given the PSF, too. Their scores rest on this knowledge and
@@ -166,28 +168,28 @@ def make_page(runs: Sequence[Run]) -> str:
         wrapped(HOW.replace("\n", " ")),
         EQUIVARIANCE if any(run.result.equivariance.after for run in table) else "",
         wrapped(f"{FRESH} {fresh_note(runs)}".replace("\n", " ")) if any(run.result.fresh for run in runs) else "",
-        TIMES if any(run.result.environment.gpu for run in table) else NO_TIMES,
+        TIMES if any(map(gpu_of, table)) else NO_TIMES,
     ]
     for own in problems_of(table):
         whole = [run for run in own if full_size(run.cell)]
         parts += [f"## {title(whole or own)}", *map(wrapped, old_definition(own))]
         if whole:
-            name = picture_of(whole)
+            name, kept = picture_of(whole), in_rows(whole)
             parts += [
                 f"![Macro AUC of the rows of this table](images/{name})" if name else "",
-                score_table(whole),
-                like_2021(whole),
+                score_table(kept),
+                like_2021(kept),
                 notes(whole),
                 machines_note(whole),
                 runs_note(whole),
                 commands_note([whole]),
-                equivariance_table(whole),
+                equivariance_table(kept),
                 time_table(whole),
-                shift_table(whole),
+                shift_table(kept),
             ]
         parts.append(few_table(own))
     parts += task_sections(runs)
-    hard = [run for run in runs if run.part == "difficulty"]
+    hard = in_rows([run for run in runs if run.part == "difficulty"])
     if hard:
         parts += ["## Difficulty of the problem", *map(wrapped, old_definition(hard))]
         for size in sorted(set(map(problem_size, hard))):
@@ -235,7 +237,7 @@ def task_sections(runs: Sequence[Run]) -> list[str]:
         if len({bool(run.cell.training.get("init")) for run in own if not run.cell.fits_itself}) > 1:
             told.append(STARTED)
         told = [wrapped(text.replace("\n", " ")) for text in told]
-        table = named(task_table(own, with_labels))
+        table = named(task_table(in_rows(own), with_labels))
         parts += [f"## Task {first.task}: {title(own)}", *told, table, named(task_notes(own))]
     return parts
 
@@ -247,14 +249,16 @@ def named(text: str) -> str:
     return text
 
 
-def task_notes(runs: Sequence[Run]) -> str:
+def task_notes(recorded: Sequence[Run]) -> str:
     """Return which images were trained on, the machines of these runs, and how their trainings differ."""
+    runs = in_rows(recorded)
     results = [run.result for run in runs]
     data = results[0].data
     alone = f"Trained on {sum(data.counts['train']):,} images of {' and '.join(data.trained_on)} alone."
-    names = names_of_rows(group_variants(results))
-    own = [alone if data.trained_on else "", phases_note(runs), *result_notes(results, names), missing_baseline(runs)]
-    told = map(wrapped, own)
+    names = names_of_rows(best_first(runs))
+    own = [alone if data.trained_on else "", phases_note(runs), *devices_notes(recorded)]
+    own += [*result_notes(results, names), missing_baseline(runs)]
+    told = map(wrapped, filter(None, own))
     return "\n\n".join(filter(None, [*told, machines_note(runs), runs_note(runs)]))
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from headline_rows import best_first
 from headline_runs import Run, dataset_of, name_of
 from headline_tables import area
 
 from zoo.results.baselines import is_baseline
-from zoo.results.comparison import estimate, group_variants
+from zoo.results.comparison import estimate
 
 TICKS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 FEWEST = 3
@@ -40,7 +41,7 @@ def draw_areas(runs: Sequence[Run], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     mpl.rcParams["svg.hashsalt"] = path.name  # the same file each time
-    variants = group_variants(run.result for run in runs)
+    variants = best_first(runs)
     figure, axis = plt.subplots(figsize=(8, 0.8 + 0.3 * len(variants)), layout="constrained")
     for place, variant in enumerate(variants):
         found, first = estimate(variant.results), variant.results[0]

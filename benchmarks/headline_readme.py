@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import replace as replace_cell
 
 from headline_commands import commands_note
+from headline_devices import displaced_note, means_note, noise_note, times_note
 from headline_notes import old_definition, phases_note
 from headline_page import newest_last, title
+from headline_rows import best_first, displaced, in_rows
 from headline_runs import Run, dataset_of, full_size, installed, name_of, usual_training
-from headline_tables import area, best_first, macs_of, marks_of, rows
-from msgspec.structs import replace
-from page_parts import enumerated, wrapped
+from headline_tables import area, macs_of, marks_of, rows
+from page_parts import wrapped
 
 from zoo import registry
 from zoo.results.baselines import is_baseline
-from zoo.results.comparison import Variant, estimate, group_variants, problem_key
+from zoo.results.comparison import Variant, estimate, problem_key
 from zoo.results.schema import Finished
 from zoo.specs import ModelSpec
 
@@ -43,7 +43,8 @@ def readme_tables(runs: Sequence[Run]) -> str:
     for budget, trainings in TABLES.items():
         tables = {data: chosen(runs, data=data, budget=budget, trainings=trainings) for data in SHOWN}
         if own := {data: table for data, table in tables.items() if table}:
-            parts += [table_of(own), *(note for note in notes_on(own) if note not in parts)]
+            pairs = {data: displaced(candidates(runs, data=data, budget=budget)) for data in own}
+            parts += [table_of(own), *(note for note in notes_on(own, pairs) if note not in parts)]
     return "\n\n".join(parts) or "No run is recorded yet."
 
 
@@ -52,9 +53,9 @@ def chosen(runs: Sequence[Run], *, data: str, budget: str, trainings: int) -> li
 
     Of several variants it is that with several trainings on images of their own, then that with the most trainings.
     """
-    own = newest([run for run in runs if run.cell.budget == budget and has_defaults(run)], data=data)
+    own = in_rows(candidates(runs, data=data, budget=budget))
     kept: dict[str, Variant] = {}
-    for variant in group_variants(run.result for run in map(on_any_device, own)):
+    for variant in best_first(own):
         earlier = kept.setdefault(variant.model, variant)
         if _weight(variant) > _weight(earlier):
             kept[variant.model] = variant
@@ -68,6 +69,11 @@ def chosen(runs: Sequence[Run], *, data: str, budget: str, trainings: int) -> li
 def _weight(variant: Variant) -> tuple[bool, int]:
     several = len(variant.results) > 1
     return several and any(result.cell.train_seed is not None for result in variant.results), len(variant.results)
+
+
+def candidates(runs: Sequence[Run], *, data: str, budget: str) -> list[Run]:
+    """Return the runs with default settings on the newest images of a data set, with those that stand in no row."""
+    return newest([run for run in runs if run.cell.budget == budget and has_defaults(run)], data=data)
 
 
 def newest(runs: Sequence[Run], *, data: str) -> list[Run]:
@@ -87,20 +93,13 @@ def has_defaults(run: Run) -> bool:
     return trained_so and run.cell.hparams == spec.defaults and not run.cell.recipe.channels
 
 
-def on_any_device(run: Run) -> Run:
-    """Return a run without the device that rendered its images, so that trainings on either stand in one row."""
-    recipe = replace_cell(run.cell.recipe, device_type="")
-    return replace(run, result=replace(run.result, cell=replace_cell(run.cell, recipe=recipe)))
-
-
 def table_of(tables: Mapping[str, Sequence[Run]]) -> str:
     """Return a table with its heading: one row for each network and baseline, in the order of the last data set."""
     firsts: dict[str, Finished] = {}
     cells: dict[str, dict[str, list[str]]] = {}
     for data, runs in reversed(list(tables.items())):
-        own = [on_any_device(run) for run in runs]
-        variants = best_first(own)
-        for variant, mark in zip(variants, marks_of(variants, own), strict=True):
+        variants = best_first(runs)
+        for variant, mark in zip(variants, marks_of(variants, runs), strict=True):
             name = f"`{variant.model}`{mark if mark == BASELINE else ''}"
             firsts.setdefault(name, variant.results[0])
             score = interval(variant) + ("" if mark == BASELINE else mark)
@@ -118,54 +117,23 @@ def table_of(tables: Mapping[str, Sequence[Run]]) -> str:
     return f"{heading}\n\n{rows(header, body)}"
 
 
-def notes_on(tables: Mapping[str, Sequence[Run]]) -> list[str]:
-    """Return the notes on a table: intervals, training images, noise, and commands that train again."""
-    joined = [list(map(on_any_device, runs)) for runs in tables.values()]
-    told = [note for runs in joined for note in old_definition(runs)]
+def notes_on(tables: Mapping[str, Sequence[Run]], pairs: Mapping[str, Sequence[tuple[Run, Run]]]) -> list[str]:
+    """Return the notes on a table: intervals, training images, noise, and commands that train again.
+
+    Args:
+        tables: Data set -> runs of its columns.
+        pairs: Data set -> trainings of which only the first stands in a row (`headline_rows.displaced`).
+    """
+    told = [note for runs in tables.values() for note in old_definition(runs)]
     told.append(READING.format(last=SHOWN[list(tables)[-1]]))
-    told += [*map(phases_note, joined), noise_note(tables), means_note(tables)]
+    on_data = {f"on {SHOWN[data]}": list(runs) for data, runs in tables.items()}
+    recorded = {
+        where: [*runs, *(other for kept, other in pairs[data] if kept in runs)]
+        for (where, runs), data in zip(on_data.items(), tables, strict=True)
+    }
+    told += [*map(phases_note, tables.values()), noise_note(on_data), means_note(on_data), displaced_note(recorded)]
+    told.append(times_note([run for runs in tables.values() for run in runs]))
     return [*map(wrapped, dict.fromkeys(filter(None, told))), commands_note(list(tables.values()))]
-
-
-def noise_note(tables: Mapping[str, Sequence[Run]]) -> str:
-    """Return which trainings saw images with the noise of a GPU and how long they took, or "" where none did."""
-    networks = {data: networks_of(runs) for data, runs in tables.items()}
-    minutes: dict[str, list[float]] = {}
-    told = []
-    for data, runs in networks.items():
-        on_gpu = [run for run in runs if run.cell.recipe.device_type != "cpu"]
-        for run in runs:
-            minutes.setdefault(run.result.environment.gpu or "a CPU", []).append(run.result.seconds / 60)
-        seeds: dict[str, list[str]] = {}
-        for run in sorted(on_gpu, key=lambda run: (run.cell.model, run.cell.seed)):
-            seeds.setdefault(run.cell.model, []).append(str(run.cell.seed))
-        of_seeds: dict[str, list[str]] = {}
-        for model, own in seeds.items():
-            of_seeds.setdefault(enumerated(own), []).append(f"`{model}`")
-        for own_seeds, models in of_seeds.items():
-            who = "all networks" if len(models) == len({run.cell.model for run in runs}) else enumerated(models)
-            told.append(f"on {SHOWN[data]} those of {who} with seed {own_seeds}")
-    if not told:
-        return ""
-    spans = (f"{min(some):.0f} to {max(some):.0f} minutes on {where}" for where, some in sorted(minutes.items()))
-    return (
-        f"Trainings on images that were rendered on a GPU: {'; '.join(told)}. Their test images are the same lenses as "
-        "those of the others, with other noise of the same strength, so rows are not paired, and docs/results.md has "
-        f"them in rows of their own. Trainings took {' and '.join(spans)}, beside other work, so their times do not "
-        "rank networks."
-    )
-
-
-def means_note(tables: Mapping[str, Sequence[Run]]) -> str:
-    """Return the trainings of each mean whose images were rendered on a GPU and on a CPU, or "" without such a mean."""
-    told = []
-    for data, runs in tables.items():
-        devices = {run.result.run_id: run.cell.recipe.device_type for run in runs}
-        for variant in group_variants(on_any_device(run).result for run in networks_of(runs)):
-            if len({devices[result.run_id] for result in variant.results}) > 1:
-                areas = (f"{area(result.test.headline.value)} ({result.run_id[:4]})" for result in variant.results)
-                told.append(f"`{variant.model}` on {SHOWN[data]} {', '.join(areas)}")
-    return f"Trainings behind these means, with run ids: {'; '.join(told)}." if told else ""
 
 
 def networks_of(runs: Sequence[Run]) -> list[Run]:

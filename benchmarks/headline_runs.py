@@ -85,6 +85,15 @@ def read_run(line: Mapping[str, Any]) -> Run:
     return read_record({**rest, "result": content}, Run, what="The run")
 
 
+def gpu_of(run: Run) -> str:
+    """Return the name of the GPU that a training ran on; "" for a CPU, in a machine with a GPU as well.
+
+    Its images may have been rendered elsewhere (`headline_rows.on_images_of_gpu`).
+    """
+    result = run.result
+    return (result.environment.gpu or result.device) if result.device.startswith("cuda") else ""
+
+
 def name_of(cell: Cell) -> str:
     """Return the bare name of a run's data set."""
     return cell.data.rpartition("/")[2]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from headline_runs import Run, dataset_of, name_of
+from headline_rows import best_first, displaced
+from headline_runs import Run, dataset_of, gpu_of, name_of
 from page_parts import wrapped
 
 from zoo.report.columns import FRESH, MEASURED, SETTINGS, Column, measured_columns, score_columns
 from zoo.results.baselines import is_baseline
-from zoo.results.comparison import Variant, estimate, group_variants, spread
+from zoo.results.comparison import Variant, estimate, spread
 from zoo.results.schema import Epoch, Finished
 from zoo.scores.stats import difference_of_independent
 
@@ -38,6 +39,8 @@ PUBLISHED = {
 
 
 SHOWN = [column for column in MEASURED if column.heading in (FRESH, "test - fresh", "Brier", "calibration error")]
+DIFFERENCE = SHOWN[1]
+"""Column of the difference from the fresh test."""
 
 
 def measured_of(runs: Sequence[Run]) -> list[Column]:
@@ -119,25 +122,32 @@ def verdict(variants: Sequence[Variant], data: str) -> str:
 
 
 def time_table(runs: Sequence[Run]) -> str:
-    """Return when each network's validation AUC reached the goals, and what it cost; "" without a GPU."""
-    runs = [run for run in runs if run.result.environment.gpu]
-    if not runs:
+    """Return when the validation AUC of each row's first training on a GPU reached the goals, and what it cost.
+
+    Args:
+        runs: Runs of one problem, with those that stand in no row: their times count. Without a training on a GPU the
+            table is "".
+    """
+    on_gpu = {run.result.run_id: run for run in runs if gpu_of(run)}
+    if not on_gpu:
         return ""
     data, goals = name_of(runs[0].cell), {}
     if runs[0].cell.budget == "paper" and data in PUBLISHED:
         best = max(areas[-1] for areas in PUBLISHED[data].values())
         goals[f"the published {area(best)}"] = best
-    plain = [max(epoch.val_auc for epoch in run.history) for run in runs if run.cell.model == PLAIN]
+    plain = [max(epoch.val_auc for epoch in run.history) for run in on_gpu.values() if run.cell.model == PLAIN]
     if plain:
         goals[f"ResNet-18's best, {area(max(plain))}"] = max(plain)
-    histories = {run.result.run_id: run.history for run in runs}
+    beside = {kept.result.run_id: other.result.run_id for kept, other in displaced(runs)}
     header = ["network", "images/s", "GFLOP/s", "peak MiB", *(f"to {name}" for name in goals), "minutes in all"]
     body = []
     for variant in best_first(runs):
-        first = variant.results[0]
-        if first.cell.fits_itself:
+        ids = [name for result in variant.results for name in (result.run_id, beside.get(result.run_id, ""))]
+        run = next((on_gpu[name] for name in ids if name in on_gpu), None)
+        if run is None or run.cell.fits_itself:
             continue
-        cost, history = first.cost, histories[first.run_id]
+        first, history = run.result, run.history
+        cost = first.cost
         body.append(
             [
                 f"`{variant.name}`", f"{cost.train_images_per_second:,.0f}",
@@ -195,7 +205,7 @@ def task_table(runs: Sequence[Run], with_labels: Sequence[Run]) -> str:
         runs: Runs of one problem and task.
         with_labels: Runs of classification on the same images.
     """
-    variants = group_variants(run.result for run in runs)  # best first
+    variants = best_first(runs)
     scores = score_columns(variants[0].results)
     scores = [scores[-1], *scores[:-1]]
     fresh = [column for column in measured_columns([run.result for run in runs]) if column.heading == FRESH]
@@ -235,11 +245,6 @@ def published_tables(names: Sequence[str]) -> list[str]:
         + rows(header, [[name, *map(area, areas)] for name, areas in PUBLISHED[data].items()])
         for data in names
     ]
-
-
-def best_first(runs: Sequence[Run]) -> list[Variant]:
-    """Return the variants, best mean macro AUC first."""
-    return group_variants(run.result for run in runs)
 
 
 def normal_first(runs: Sequence[Run]) -> list[Variant]:

@@ -133,6 +133,7 @@ def test_at_paper_size_published_numbers_stand_in_the_table_with_verdict_and_tim
         changed = run | {
             "cell": cell,
             "test": run["test"] | {"auc": run["test"]["auc"] | {"micro": micro}},
+            "device": "cuda",
             "environment": run["environment"] | {"gpu": "Some GPU"},
             "cost": run["cost"] | {"simulation_seconds": 90.0},
             "history": history,

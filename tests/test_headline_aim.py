@@ -4,7 +4,7 @@ import json
 from itertools import product
 
 import pytest
-from headlineruns import recorded, with_area, with_cell
+from headlineruns import on_images_of, recorded, with_area, with_cell
 
 
 @pytest.fixture
@@ -19,9 +19,9 @@ def rows_of(text, header):
 
 
 def settings_of(cell):
-    """Return what the trainings of one row share: all but the seeds."""
+    """Return what the trainings of one row share: all but the seeds, and where the images were rendered."""
     parts = [cell["budget"], cell["model"], cell["hparams"], cell["training"], cell["recipe"].get("channels"),
-             cell["precision"], cell.get("phases"), "train_seed" in cell]  # fmt: skip
+             cell["precision"], cell.get("phases")]  # fmt: skip
     return json.dumps(parts, sort_keys=True)
 
 
@@ -94,6 +94,19 @@ def test_what_was_tried_stands_beside_trainings_on_the_same_images(headline, aim
     assert float(row[5]) == pytest.approx(gain, abs=6e-5)
     twice = with_area(with_cell(plain, seed=plain.cell.seed), 0.99)  # the same seeds count once
     [row, *_] = rows_of(aim.aim_section([plain, twice, tried]), "tried")
+    assert row[6] == "c2e0"
+
+
+def test_what_was_tried_stands_beside_the_training_with_the_noise_of_the_same_device(headline, aim):
+    plain, tried = (headline.read_run(recorded(headline, name)) for name in ("c2e0", "7b64"))
+    again = with_area(on_images_of(plain, "cpu"), 0.99)
+    [row, *_] = rows_of(aim.aim_section([again, plain, tried]), "tried")
+    assert row[6] == "c2e0"
+    assert float(row[5]) == pytest.approx(tried.result.test.auc["macro"] - plain.result.test.auc["macro"], abs=6e-5)
+    on_cpu = on_images_of(tried, "cpu")
+    [row, *_] = rows_of(aim.aim_section([again, plain, on_cpu]), "tried")
+    assert row[6] == again.result.run_id[:4]
+    [row, *_] = rows_of(aim.aim_section([plain, on_cpu]), "tried")  # only the noise differs
     assert row[6] == "c2e0"
 
 

@@ -27,15 +27,16 @@ def test_each_section_states_the_version_of_its_images_and_on_which_its_rows_wer
     assert "sha256:" not in "".join(sections)  # initial weights have names
 
 
-@pytest.mark.parametrize(("data", "excepted"), [("modelA", False), ("modelB", True)])
-def test_the_note_on_noise_names_the_rows_that_were_rendered_elsewhere(data, excepted, headline, notes, tables):
-    runs = [run for run in map(headline.read_run, headline.read_record()) if run.part == "table" and not run.cell.task]
+@pytest.mark.parametrize(("data", "who"), [("modelA", "`gconv/p4m` and `timm/resnet18`"), ("modelB", "all networks")])
+def test_the_note_on_noise_names_the_trainings_on_images_of_a_gpu(data, who, headline, page):
+    runs = [run for run in map(headline.read_run, headline.read_record()) if run.part == "table"]
     runs = [run for run in runs if run.cell.budget == "evening" and run.cell.data.endswith(data)]
-    told = notes.noise_note(runs)
-    networks = [row for row in tables.best_first(runs) if not row.results[0].cell.fits_itself]
-    elsewhere = {row.name for row in networks if (row.results[0].cell.recipe.device_type == "cpu") == excepted}
-    assert ("Rendered on a GPU: the networks, except" in told) == excepted
-    assert {*re.findall("`([^`]*)`", told)} == elsewhere != set()
+    on_gpu = {run.cell.model for run in runs if run.cell.recipe.device_type == "cuda"}
+    networks = {run.cell.model for run in runs if not run.cell.fits_itself}
+    assert on_gpu == (networks if who == "all networks" else {*re.findall("`([^`]*)`", who)})
+    assert {run.cell.seed for run in runs if run.cell.recipe.device_type == "cuda"} == {0}
+    told = f"Trainings on images that were rendered on a GPU: those of {who} with seed 0. "
+    assert told in " ".join(page.make_page(runs).split())
 
 
 def test_a_network_that_is_not_above_the_best_baseline_is_marked(headline, notes, tables):

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace as replace_cell
 
 import pytest
-from headlineruns import recorded, with_area, with_cell
+from headlineruns import on_images_of, recorded, trained_on, with_area, with_cell
 
 from zoo.budgets import BUDGETS
 from zoo.results.comparison import estimate, group_variants
@@ -72,7 +72,7 @@ def test_what_was_tried_with_one_network_is_not_in_the_readme(headline, readme, 
 
 def test_trainings_on_images_of_a_gpu_and_of_a_cpu_stand_in_one_row_and_a_note_names_them(headline, readme):
     on_gpu = headline.read_run(recorded(headline, "35bd"))
-    on_cpu = with_cell(on_gpu, recipe=replace_cell(on_gpu.cell.recipe, device_type="cpu"))
+    on_cpu = trained_on(on_images_of(on_gpu, "cpu"), None)
     second = with_cell(on_cpu, seed=1, train_seed=1)
     [(name, row)] = cells_of(readme.readme_tables([on_gpu, second])).items()
     assert (name, row[-1]) == (on_gpu.cell.model, "2")
@@ -99,11 +99,12 @@ def test_of_two_variants_of_a_baseline_the_better_one_stands_in_the_table(headli
 
 def test_the_note_on_noise_names_the_seeds_of_each_network(headline, readme):
     one, other = (headline.read_run(recorded(headline, name)) for name in ("35bd", "bb06"))
-    on_cpu = replace_cell(one.cell.recipe, device_type="cpu")
-    runs = [one, with_cell(one, seed=1, train_seed=1, recipe=on_cpu)]
-    runs += [with_cell(other, recipe=on_cpu), with_cell(other, seed=1, train_seed=1)]
-    note = readme.noise_note({"modelB": runs})
-    assert "on Model B those of `gconv/z2` with seed 0; on Model B those of `gconv/z2_p4m_macs` with seed 1." in note
+    runs = [one, on_images_of(one, "cpu", seed=1, train_seed=1)]
+    runs += [on_images_of(other, "cpu"), with_cell(other, seed=1, train_seed=1), with_cell(other, seed=2, train_seed=2)]
+    note = readme.noise_note({"on Model B": runs})
+    first, second = "`gconv/z2_p4m_macs` with seeds 1 and 2", "`gconv/z2` with seed 0"  # in the order of the rows
+    assert f": on Model B those of {first}; on Model B those of {second}. " in note
+    assert readme.noise_note({"on Model B": [one, with_cell(one, seed=1, train_seed=1)]}) == ""
 
 
 def test_the_heading_states_what_differs_between_the_data_sets(headline, readme):

@@ -17,6 +17,17 @@ def with_area(run, area):
     return replace(run, result=replace(run.result, test=test))
 
 
+def trained_on(run, gpu):
+    """Return a run as one of a training on this GPU, or on a CPU in a machine without a GPU for None."""
+    environment = replace(run.result.environment, gpu=gpu)
+    return replace(run, result=replace(run.result, device="cuda" if gpu else "cpu", environment=environment))
+
+
+def on_images_of(run, device_type, **changes):
+    """Return a run on images that were rendered on "cpu" or "cuda"."""
+    return with_cell(run, recipe=replace_cell(run.cell.recipe, device_type=device_type), **changes)
+
+
 def with_cell(run, **changes):
     cell = replace_cell(run.cell, **changes)
     return replace(run, result=replace(run.result, cell=cell, run_id=cell.run_id))
