@@ -117,6 +117,19 @@ def test_the_page_agrees_with_the_results(page):
     assert page.count("<h2>") == 3  # two training sizes, and the environment
 
 
+def test_a_training_on_the_cpu_of_a_machine_with_a_gpu_is_not_listed_under_the_gpu(tmp_path):
+    environment = replace(good(0.9).environment, gpu="Some GPU", processor="Some CPU")
+    results = [
+        stored(tmp_path / "store", replace(good(0.9, model="toyzoo/best", seed=seed), device=device), images=300)
+        for seed, device in enumerate(("cuda:0", "cuda:1", "cpu"))
+    ]
+    results = [replace(result, environment=environment) for result in results]
+    write_page(find_problems(results), [], tmp_path / "page.html", datasets=reportdata.DATASETS)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    machines = re.findall(r"<summary>(\d runs? on [\w ]*), torch", page)
+    assert sorted(machines) == ["1 run on Some CPU", "2 runs on Some GPU"]
+
+
 def test_failed_runs_do_not_count_as_tested(results, tmp_path):
     nowhere = {"params": {"count": 7}, "data": "toyzoo/absent"}
     results = [*results, bad("no such file", model="toyzoo/best", **nowhere)]

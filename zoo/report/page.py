@@ -326,8 +326,10 @@ def _machines(problems: Sequence[Problem]) -> list[dict[str, Any]]:
             if result.cell.predictions:  # the machine that scored them is of no interest
                 continue
             about = {} if result.environment is None else plain(result.environment)
-            flat = _flat({**about, "distributions": result.cell.versions})
-            name = flat.get("gpu") or flat.get("processor", "a machine")
+            device = result.device.partition(":")[0] if result.status == "ok" else ""
+            flat = _flat({**({"device": device} if device else {}), **about, "distributions": result.cell.versions})
+            # A training on the CPU of a machine with a GPU is not one on the GPU.
+            name = (device != "cpu" and flat.get("gpu")) or flat.get("processor", "a machine")
             key = json.dumps(flat, sort_keys=True, default=str)
             machine = {"values": flat, "name": name, "torch": flat.get("torch", "?"), "count": 0}
             kinds.setdefault(key, machine)["count"] += 1
