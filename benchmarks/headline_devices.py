@@ -95,7 +95,7 @@ def displaced_note(tables: Mapping[str, Sequence[Run]]) -> str:
 
 
 def times_note(runs: Sequence[Run]) -> str:
-    """Return how long the networks trained on each kind of machine, or "" where there was one kind."""
+    """Return how long the trainings took on each GPU and on CPUs, or "" where they were all on one of these."""
     minutes: dict[str, list[float]] = {}
     for run in runs:
         if not is_baseline(run.cell, dataset_of(run)):

@@ -83,11 +83,12 @@ SIGNIFICANCE = """\
 TPR / sqrt(FPR) is the largest factor by which a cut on the score improves the significance of a sample, at
 false-positive rates of 0.4 % or more."""
 TIMES = """\
-Times are those of the first training on a GPU of each row: minutes until the validation macro AUC reaches the value in
-the column's heading. They include the simulation if this run made the images; a run that found them in the cache has no
-simulation time. The recorded runs shared their GPU with up to five others, not always with as many, and the later ones
-replayed CUDA graphs ([measured](../benchmarks/results/gpu.md)). So a run alone is faster, and the times do not rank
-networks. FLOP/s are six times the network's multiply-accumulates times the training images per second."""
+Times are those of the first training on a GPU of each row, or of one that a note names as left out of its mean: minutes
+until the validation macro AUC reaches the value in the column's heading. They include the simulation if this run made
+the images; a run that found them in the cache has no simulation time. The recorded runs shared their GPU with up to
+five others, not always with as many, and the later ones replayed CUDA graphs
+([measured](../benchmarks/results/gpu.md)). So a run alone is faster, and the times do not rank networks. FLOP/s are six
+times the network's multiply-accumulates times the training images per second."""
 ANOMALY = """\
 The fitted lenses are given exposure and sky where all images share them, and the forms of lens and source, all of
 which are exact in these models; `fitted_lens_residual` is given the PSF, too. Their scores rest on this knowledge and
