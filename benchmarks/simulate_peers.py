@@ -12,6 +12,7 @@ substructure takes a few kinds of haloes only.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import warnings
@@ -158,6 +159,9 @@ def main() -> None:
     """Compile a side, then serve requests."""
     side, path = sys.argv[1:3]
     warnings.simplefilter("ignore")
+    # What the libraries print must not stand between the answers.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     arrays = dict(np.load(path))
     fixed = {name: arrays.pop(name) for name in ("axis", "over", "kernel")}
     make = {"jaxtronomy": jaxtronomy, "autolens": autolens, "substructure": substructure}[side]
@@ -171,7 +175,7 @@ def main() -> None:
         images = render(some).block_until_ready()
         answer = {"wall": time.perf_counter() - start, "processor": time.process_time() - processor, "images": str(out)}
         np.save(out, np.asarray(images))
-        print(json.dumps(answer), flush=True)
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":

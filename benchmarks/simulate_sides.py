@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -229,6 +230,8 @@ class Peer:
         except (OSError, ValueError):
             answer = {}
         if not answer:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()  # it may be waiting for the next request
             self._process.wait()
             said = [line.strip() for line in self._errors if "rror" in line]
             raise RuntimeError(said[-1] if said else f"exit code {self._process.returncode}")
