@@ -102,5 +102,8 @@ def times_note(runs: Sequence[Run]) -> str:
             minutes.setdefault(gpu_of(run) or "a CPU", []).append(run.result.seconds / 60)
     if len(minutes) < 2:
         return ""
-    spans = (f"{min(some):.0f} to {max(some):.0f} minutes on {where}" for where, some in sorted(minutes.items()))
-    return f"Trainings took {' and '.join(spans)}, beside other work, so their times do not rank networks."
+    spans = []
+    for where, some in sorted(minutes.items()):
+        low, high = f"{min(some):.0f}", f"{max(some):.0f}"
+        spans.append(f"{low if low == high else f'{low} to {high}'} minutes on {where}")
+    return f"Trainings took {enumerated(spans)}, beside other work, so their times do not rank networks."

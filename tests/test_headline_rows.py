@@ -128,7 +128,7 @@ def test_a_training_on_a_gpu_may_have_images_of_a_cpu(page, readme, on_gpu, on_c
     assert "rendered on a GPU:" not in told
     assert "images of a CPU and of a GPU" not in told
     shown = one_line(readme.readme_tables([trees, minutes(on_cpu[0], 80), there]))
-    assert f"Trainings took 7 to 7 minutes on {GPU} and 80 to 80 minutes on a CPU" in shown
+    assert f"Trainings took 7 minutes on {GPU} and 80 minutes on a CPU" in shown
     assert "rendered on a GPU:" not in shown
 
 

@@ -185,7 +185,7 @@ def limit_threads() -> None:
 
 @contextlib.contextmanager
 def one_torch_thread() -> Iterator[int]:
-    """Let torch compute in the thread that asks, and return the number of threads that it has otherwise."""
+    """Let torch compute in the thread that asks; the value is the number of threads that it has otherwise."""
     import torch
 
     before = torch.get_num_threads()

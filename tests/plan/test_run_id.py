@@ -145,3 +145,17 @@ def test_images_rendered_elsewhere_are_other_images(make, monkeypatch):
     again = one(make(data="planzoo/sky", simulator="planzoo/anywhere", precision="fp32", render_on="cpu"))
     assert again.recipe == here.recipe
     assert again.run_id == here.run_id  # the device of a training is not part of it
+
+
+def test_a_baseline_has_the_run_id_of_its_images_on_every_device(make, monkeypatch):
+    own = one(make("baselines/scalars_boosted", "deeplense/modelB"))
+    monkeypatch.setattr(plan, "planned_device", lambda _: "cuda")
+    assert one(make("baselines/scalars_boosted", "deeplense/modelB", render_on="cpu")).run_id == own.run_id
+    assert one(make("baselines/scalars_boosted", "deeplense/modelB")).recipe.device_type == "cuda"
+
+
+def test_stored_images_are_not_rendered(plan_host):
+    notes = []
+    request = Request(models=["toyzoo/tiny"], data=["toyzoo/stripes"], budget="smoke", render_on="cpu")
+    make_plan(plan_host, request, note=notes.append)
+    assert notes == ["toyzoo/stripes consists of stored images: --render-on has no effect"]

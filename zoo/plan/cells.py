@@ -128,6 +128,8 @@ def _cells_of(shared: Shared, data: OnData, model: ModelSpec, phases_of: PhasesO
     hparams, content = pin_paths(hparams, model.paths)
     # A network that fits itself is built for the image alone.
     recipe = data.recipe.of_image_alone if model.fits_itself else data.recipe
+    # Its fit is in its own precision everywhere: on the same images, it has the same run id on every device.
+    device = recipe.device_type if model.fits_itself else shared.device
     return [
         Cell(
             model=model.id,
@@ -145,7 +147,7 @@ def _cells_of(shared: Shared, data: OnData, model: ModelSpec, phases_of: PhasesO
             task=data.asked.text,
             content=content,
             images=data.images,
-            precision=resolve_precision(request.precision, shared.device, bf16_devices=_bf16_devices(model)),
+            precision=resolve_precision(request.precision, device, bf16_devices=_bf16_devices(model)),
             versions=provenance.installed_versions(host, model.id, *recipe.plugins, *part_ids(recorded)),
         )
         for seed in shared.seeds

@@ -98,7 +98,7 @@ class Request:
     )
     device: str = option("auto", "Compute on this device: auto, cpu, cuda or mps.", place=True, complete="devices")
     render_on: str = option(
-        "auto", "Render the images on this device: auto (that of --device) or cpu.", complete="rendering"
+        "auto", "Render the images on this device: auto (--device, if the simulator can) or cpu.", complete="rendering"
     )
     precision: str = option("auto", "Train with this precision: auto, fp32, tf32 or bf16.", complete="precisions")
     rule: str = option("", "Choose the epoch to keep: val_auc (anomaly, regress: val_loss) or last.", complete="rules")

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from zoo.host import Host
     from zoo_optuna.summary import Summary
 
-SHARED_OPTIONS = ("settings", "budget", "simulator", "device", "precision", "rule", "task", "images", "store")
+SHARED_OPTIONS = (
+    "settings", "budget", "simulator", "device", "render_on", "precision", "rule", "task", "images", "store",
+)  # fmt: skip
 """Options of `zoo bench` that a study has as well."""
 _WITH_SHOW = {"show", "store", "as_json"}
 
