@@ -3,15 +3,19 @@
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
+import zoo
 from zoo.data.new_noise import NewNoise
 from zoo.data.open import Dataset
 from zoo.data.part import BatchPart
 from zoo.errors import UsageError
 from zoo.host import load_plugins
+from zoo.models.pixels import peak_and_noise
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.plan.settings import TrainingSettings
+from zoo.scores.unlike import Detector
 
 CPU = torch.device("cpu")
 SETTINGS = {"train_images": 96, "val_images": 48, "test_images": 48, "epochs": 2, "train.phases": "none"}
@@ -108,3 +112,27 @@ def test_it_needs_simulated_images(host, settings, message):
 def test_a_network_without_new_noise_may_be_trained_on_scaled_images(host):
     cell = plan(host, **{"new_noise": True, "z2.new_noise": False, "train.scaling": "minmax"})
     assert not cell.training.get("new_noise")
+
+
+@pytest.mark.slow
+def test_what_weights_state_of_the_training_images_is_of_images_with_noise(tmp_path, monkeypatch):
+    """Brightness, noise and the detector of other images; without noise, `zoo predict` would warn of every image."""
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    sizes = {"train_images": 96, "val_images": 32, "test_images": 32, "epochs": 1, "batch_size": 32}
+    abouts, distances = [], []
+    for settings in (sizes, {**sizes, "new_noise": True}):
+        [result] = zoo.bench(
+            "gconv/z2", "modelB", budget="smoke", device="cpu", baselines=False, settings=settings, store=tmp_path
+        )
+        assert result.status == "ok", result.error
+        trained = zoo.load(result.run_dir)
+        abouts.append(trained.about)
+        lenses = zoo.open_dataset("modelB", split="test", images=32, image_size=64, pixel_scale=0.1)
+        distances.append(np.median(Detector.of(trained.detector).distances(lenses.images)))
+        with safe_open(result.run_dir / "examples.safetensors", "np") as examples:
+            noise = peak_and_noise(examples.get_tensor("images"))[1]
+        assert trained.about.pixels.noise[0] < np.median(noise) < trained.about.pixels.noise[-1]
+    plain, new = (about.pixels for about in abouts)
+    assert new.peak == pytest.approx(plain.peak, rel=0.2)
+    assert new.noise == pytest.approx(plain.noise, rel=0.1)
+    assert distances[1] == pytest.approx(distances[0], rel=0.2)

@@ -6,9 +6,11 @@ A network that is trained on an image many times memorises its noise, which a te
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from zoo.data.loader import Batches
@@ -66,10 +68,36 @@ class NewNoise(Batches):
         seconds, sky = self._seconds[places], self._sky[places]
         mean = ((images + sky) * seconds).clamp(min=0)
         if self.device.type == "cpu":
-            seeds = (Draws(self._draws, index.numpy()).bits("noise")[:, 0] >> np.uint64(1)).tolist()
-            flat = mean.flatten(0, 1)  # one channel
-            counts = poisson(flat, seeds=seeds, expected_images=ENDLESS).view_as(mean)
+            counts = _counts(mean, draws=self._draws, index=index.numpy())
         else:
             self._generator.manual_seed(stable_hash(f"{self._draws}/{int(index[0])}") >> 1)
             counts = torch.poisson(mean, generator=self._generator)
         return counts / seconds - sky
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exposed(Split):
+    """Noiseless training images that show noise where a few of them are looked at: what a network is trained on."""
+
+    @classmethod
+    def of(cls, split: Split) -> Exposed:
+        """Return a split with the images of a noiseless one."""
+        return cls(**{one.name: getattr(split, one.name) for one in fields(split)})
+
+    def images_at(self, index: ArrayLike) -> NDArray[np.float32]:
+        """Return a few images [n, C, H, W], each with noise that depends on its place alone; of no epoch."""
+        places = np.asarray(index, dtype=np.int64)
+        images = torch.from_numpy(super().images_at(places))
+        seconds, sky = (
+            torch.as_tensor(self.truth[f"{PREFIX}exposure.{name}"][places], dtype=torch.float32)[:, None, None, None]
+            for name in ("seconds", "sky")
+        )
+        mean = ((images + sky) * seconds).clamp(min=0)
+        exposed: NDArray[np.float32] = (_counts(mean, draws="shown/noise", index=places) / seconds - sky).numpy()
+        return exposed
+
+
+def _counts(mean: Tensor, *, draws: str, index: NDArray[np.int64]) -> Tensor:
+    """Return photon counts [n, 1, H, W] on the CPU, of each image from its own seed."""
+    seeds = (Draws(draws, index).bits("noise")[:, 0] >> np.uint64(1)).tolist()
+    return poisson(mean.flatten(0, 1), seeds=seeds, expected_images=ENDLESS).view_as(mean)  # one channel

@@ -19,6 +19,7 @@ from lightning_fabric import Fabric
 from zoo import registry
 from zoo.data.image_cache import reading_reported
 from zoo.data.loader import Batches
+from zoo.data.new_noise import Exposed
 from zoo.data.open import Dataset
 from zoo.data.split import Split
 from zoo.data.stream import Stream
@@ -110,8 +111,9 @@ class Prepared:
 
     @property
     def train_split(self) -> Split:
-        """Training split of the last phase, whose images are closest to those of the test."""
-        return self.train_splits[-1]
+        """Training split of the last phase, whose images are closest to those of the test, with noise."""
+        split = self.train_splits[-1]
+        return Exposed.of(split) if self.settings.new_noise else split
 
 
 @dataclass(frozen=True, kw_only=True)
