@@ -189,6 +189,16 @@ def test_the_readme_states_where_the_trainings_of_model_b_are_at_their_best(head
         assert kept.train_loss > last.train_loss
     others = [run for run in chosen(readme, runs, "evening")["modelB"] if run.cell.model in headline.LEADING[1:]]
     assert {run.result.val.epoch for run in others} == {32}
+    said = re.search(
+        r"With new noise in each epoch .*?, (\w+) further trainings of p4m do not, and reach (\.\d+) each", text
+    )
+    new_noise = [run for run in runs if run.cell.training.get("new_noise") and run.cell.hparams == own[0].cell.hparams]
+    assert len(new_noise) == {"two": 2, "three": 3}[said.group(1)]
+    assert {(run.cell.data, run.cell.budget) for run in new_noise} == {("deeplense/modelB", "evening")}
+    assert {f"{run.result.test.auc['macro']:.4f}".removeprefix("0") for run in new_noise} == {said.group(2)}
+    for run in new_noise:  # the validation loss falls to the end
+        losses = [epoch.val_loss for epoch in run.history]
+        assert losses[-1] < 1.01 * min(losses) < losses[run.cell.training["epochs"] // 2]
 
 
 def test_the_readme_states_the_difference_of_each_pair_of_trainings_on_model_b(headline, readme, runs):

@@ -77,7 +77,7 @@ class NewNoise(Batches):
 
 @dataclass(frozen=True, kw_only=True)
 class Exposed(Split):
-    """Noiseless training images that show noise where a few of them are looked at: what a network is trained on."""
+    """Noiseless training images of which `images_at` and `first` return images with noise, as a network sees them."""
 
     @classmethod
     def of(cls, split: Split) -> Exposed:
@@ -85,7 +85,7 @@ class Exposed(Split):
         return cls(**{one.name: getattr(split, one.name) for one in fields(split)})
 
     def images_at(self, index: ArrayLike) -> NDArray[np.float32]:
-        """Return a few images [n, C, H, W], each with noise that depends on its place alone; of no epoch."""
+        """Return a few images [n, C, H, W]; the noise of each depends on its place alone and is that of no epoch."""
         places = np.asarray(index, dtype=np.int64)
         images = torch.from_numpy(super().images_at(places))
         seconds, sky = (
