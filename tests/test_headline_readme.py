@@ -1,13 +1,16 @@
-"""The tables of the README are what the record of the headline experiment says, and bear the README's sentences."""
+"""The tables of the README are what the record of the headline experiment says, and bear docs/findings.md."""
 
 import re
 from dataclasses import replace as replace_cell
+from pathlib import Path
 
 import pytest
 from headlineruns import on_images_of, recorded, trained_on, with_area, with_cell
 
 from zoo.budgets import BUDGETS
 from zoo.results.comparison import estimate, group_variants
+
+FINDINGS = (Path(__file__).parents[1] / "docs" / "findings.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -149,20 +152,16 @@ def test_the_first_table_has_several_trainings_of_each_network(readme, runs):
         assert found["gconv/p4m"].low > highest
 
 
-def test_the_readme_quotes_the_means_of_its_tables(headline, readme, runs):
-    [bullet] = re.findall(
-        r"\*\*At budget evening, with four times.*?(?=\n- )",
-        headline.README.read_text(encoding="utf-8"),
-        flags=re.DOTALL,
-    )
+def test_the_findings_quote_the_means_of_the_readme_s_tables(readme, runs):
+    [paragraph] = re.findall(r"\*\*With four times the images.*?(?=\n\n)", FINDINGS, flags=re.DOTALL)
     shown = {cell for row in cells_of(readme.table_of(chosen(readme, runs, "evening"))).values() for cell in row}
-    quoted = re.findall(r"\.\d{4} \(\.\d{4} to \.\d{4}\)", " ".join(bullet.split()))
+    quoted = re.findall(r"\.\d{4} \(\.\d{4} to \.\d{4}\)", " ".join(paragraph.split()))
     assert len(quoted) == 6
     assert set(quoted) <= {cell.removesuffix(" †") for cell in shown}
 
 
-def test_the_readme_states_how_many_images_changed_their_class_when_turned(headline, readme, runs):
-    text = " ".join(headline.README.read_text(encoding="utf-8").split())
+def test_the_findings_state_how_many_images_changed_their_class_when_turned(readme, runs):
+    text = " ".join(FINDINGS.split())
     said = re.search(r"By construction no image changes .* images do, for ResNet-18 (\d+) % .* images, seed 0\)", text)
     assert said
     flips = {
@@ -175,8 +174,8 @@ def test_the_readme_states_how_many_images_changed_their_class_when_turned(headl
     assert f"equal MACs {flips['gconv/z2_p4m_macs']:.0%}".replace("%", " %") in said.group(0)
 
 
-def test_the_readme_states_where_the_trainings_of_model_b_are_at_their_best(headline, readme, runs):
-    text = " ".join(headline.README.read_text(encoding="utf-8").split())
+def test_the_findings_state_where_the_trainings_of_model_b_are_at_their_best(headline, readme, runs):
+    text = " ".join(FINDINGS.split())
     said = re.search(r"In all (\w+) trainings on Model B p4m is best after (\d+) of (\d+) epochs", text)
     assert said
     own = [run for run in chosen(readme, runs, "evening")["modelB"] if run.cell.model == "gconv/p4m"]
@@ -190,7 +189,7 @@ def test_the_readme_states_where_the_trainings_of_model_b_are_at_their_best(head
     others = [run for run in chosen(readme, runs, "evening")["modelB"] if run.cell.model in headline.LEADING[1:]]
     assert {run.result.val.epoch for run in others} == {32}
     said = re.search(
-        r"With new noise in each epoch .*?, (\w+) further trainings of p4m do not, and reach (\.\d+) each", text
+        r"With new noise in each epoch .*?, (\w+) further trainings of p4m do not overfit, and reach (\.\d+) each", text
     )
     new_noise = [run for run in runs if run.cell.training.get("new_noise") and run.cell.hparams == own[0].cell.hparams]
     assert len(new_noise) == {"two": 2, "three": 3}[said.group(1)]
@@ -201,8 +200,8 @@ def test_the_readme_states_where_the_trainings_of_model_b_are_at_their_best(head
         assert losses[-1] < 1.01 * min(losses) < losses[run.cell.training["epochs"] // 2]
 
 
-def test_the_readme_states_the_difference_of_each_pair_of_trainings_on_model_b(headline, readme, runs):
-    text = " ".join(headline.README.read_text(encoding="utf-8").split())
+def test_the_findings_state_the_difference_of_each_pair_of_trainings_on_model_b(readme, runs):
+    text = " ".join(FINDINGS.split())
     said = re.search(r"with p4m above it by (\.\d{4}), (\.\d{4}) and (\.\d{4}) in the pairs with the same seed", text)
     areas = {"gconv/p4m": {}, "gconv/z2_p4m_macs": {}}
     for run in chosen(readme, runs, "evening")["modelB"]:

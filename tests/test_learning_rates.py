@@ -56,10 +56,10 @@ def test_where_the_default_is_best_one_row_says_so(rates):
     assert "| gconv/p4m | 0.005 (default, best) |" in text
 
 
-def test_the_order_of_the_networks_is_what_the_readme_says(rates):
+def test_the_order_of_the_networks_is_that_of_the_findings(rates):
     """With any of the learning rates, every training of a network is above all of the next one."""
-    readme = " ".join((rates.HERE.parent / "README.md").read_text(encoding="utf-8").split())
-    assert "the three networks [keep this order](benchmarks/results/learning_rates.md)" in readme
+    findings = " ".join((rates.HERE.parent / "docs/findings.md").read_text(encoding="utf-8").split())
+    assert "the three networks [keep this order](../benchmarks/results/learning_rates.md)" in findings
     runs = [json.loads(line) for line in rates.RECORD.read_text(encoding="utf-8").splitlines()]
     areas = [
         [run["auc"] for run in runs if run["model"] == model]
