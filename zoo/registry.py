@@ -41,7 +41,7 @@ LIST_COMMANDS: dict[type[Spec], str] = {
     TaskSpec: "zoo list-tasks",
     AugmentationSpec: "zoo plugins",
     LossSpec: "zoo plugins",
-    OptimizerSpec: "zoo plugins",
+    OptimizerSpec: "zoo list-optimizers",
 }
 _WILDCARDS = frozenset("*?[")
 _IN_FILE = re.compile(r"(.+\.py):(\w+)")

@@ -47,6 +47,7 @@ def test_lists_fit_a_narrow_terminal(zoo, monkeypatch):
         "list-launchers",
         "list-channels",
         "list-metrics",
+        "list-optimizers",
         "list-tasks",
     ],
 )

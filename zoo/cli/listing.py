@@ -15,7 +15,16 @@ from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError, nearest
 from zoo.escaping import visible
-from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
+from zoo.specs import (
+    ChannelSpec,
+    DatasetSpec,
+    LauncherSpec,
+    MetricSpec,
+    ModelSpec,
+    OptimizerSpec,
+    SimulatorSpec,
+    TaskSpec,
+)
 
 if TYPE_CHECKING:
     from zoo.specs import Spec
@@ -264,6 +273,21 @@ def list_metrics(ctx: click.Context, pattern: str, tag: str | None, as_json: boo
         Column("summary", lambda spec: spec.summary),
     ]
     _print(ctx, MetricSpec, pattern, columns, as_json=as_json, tag=tag)
+
+
+@click.command("list-optimizers")
+@_pattern("optimizers")
+@_tag
+@_json
+@click.pass_context
+def list_optimizers(ctx: click.Context, pattern: str, tag: str | None, as_json: bool) -> None:
+    """List optimisers that plugins add to adamw.
+
+    \b
+    zoo bench --model p4m --data modelB --set optimizer=timm/muon
+    """
+
+    _print(ctx, OptimizerSpec, pattern, _SUMMARY, as_json=as_json, tag=tag)
 
 
 @click.command("list-tasks")

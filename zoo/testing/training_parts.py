@@ -42,7 +42,7 @@ def mean_over_images(subject: PartSubject) -> None:
         check_loss(subject.host, subject.spec.id)
 
 
-def fits_a_line(subject: PartSubject) -> None:
+def fits_a_plane(subject: PartSubject) -> None:
     """It lowers a loss, and continues from its state to the same bits; settings stay as they are."""
     with left_as_they_are():
         check_optimizer(subject.host, subject.spec.id)
@@ -51,7 +51,7 @@ def fits_a_line(subject: PartSubject) -> None:
 CHECKS: dict[type[Spec], tuple[Check, ...]] = {
     AugmentationSpec: named(images),
     LossSpec: named(mean_over_images),
-    OptimizerSpec: named(fits_a_line),
+    OptimizerSpec: named(fits_a_plane),
 }
 """Kind of a part -> its checks."""
 
@@ -108,7 +108,7 @@ def check_loss(host: Host, name: str) -> None:
 
 
 def check_optimizer(host: Host, name: str) -> None:
-    """Let an optimiser fit a line, stop and continue it from its state.
+    """Let an optimiser fit a plane through a matrix of weights and a vector, stop and continue it from its state.
 
     Raises:
         ConformanceError: It is not an optimiser of the parameters, does not lower the loss, or continues otherwise.
@@ -121,18 +121,20 @@ def check_optimizer(host: Host, name: str) -> None:
 
     spec = find_part(host, "optimizer", name)
     make = checked_optimizer(registry.load_target(spec), spec.id)
-    x = torch.linspace(-1, 1, 32)[:, None]
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(32, 6, generator=generator)
+    plane = x @ torch.randn(6, 4, generator=generator) + 1
 
     def stepped(layer: Any, optimizer: Any, steps: int) -> float:
         for _ in range(steps):
             optimizer.zero_grad()
-            loss = (layer(x) - 3 * x - 1).square().mean()
+            loss = (layer(x) - plane).square().mean()
             loss.backward()
             optimizer.step()
-        return float((layer(x) - 3 * x - 1).square().mean().detach())
+        return float((layer(x) - plane).square().mean().detach())
 
     torch.manual_seed(0)
-    layer = torch.nn.Linear(1, 1)
+    layer = torch.nn.Linear(6, 4)
     optimizer = make(list(layer.parameters()), 1e-2, 0.0)
     before = stepped(layer, optimizer, 0)
     stepped(layer, optimizer, 10)

@@ -179,7 +179,7 @@ def take_checkpoint(
         fused = bool(optimizer.defaults.get("fused"))  # then the number of steps is counted on the device
         for index, parameter in enumerate(parameters_of(optimizer)):
             for name, value in part(f"{_prefix(turn)}{index}.").items():
-                on_cpu = name == "step" and not fused
+                on_cpu = (name == "step" and not fused) or value.dtype == torch.bool  # a step would wait for a GPU
                 optimizer.state[parameter][name] = value if on_cpu else value.to(parameter.device)
     return state, part("best.")
 

@@ -1,4 +1,4 @@
-"""Register a few baselines from timm by name, and resolve the names of all other timm architectures."""
+"""Register a few networks and an optimiser of timm by name, and resolve the names of all its other architectures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.hookspecs import hookimpl
-from zoo.specs import ModelSpec
+from zoo.specs import ModelSpec, OptimizerSpec
 
 NAMESPACE = "timm"
 TARGET = "zoo_timm.models:build"
@@ -173,6 +173,27 @@ def _listed(name: str, baseline: Baseline) -> ModelSpec:
         bf16_devices=baseline.bf16_devices,
         cuda_graphs=True,
     )
+
+
+_MUON = """\
+Jordan et al. 2024, *Muon*, kellerjordan.github.io/posts/muon, as timm implements it. A kernel counts as a matrix from
+all its inputs to its output channels. Vectors, kernels of one input channel and matrices with a side below 4 are
+trained with AdamW. Steps have about the size of AdamW's (Liu et al. 2025, arXiv:2502.16982), so learning rates of AdamW
+are a start."""
+
+
+@hookimpl
+def zoo_optimizers() -> list[OptimizerSpec]:
+    """Return the optimisers that are listed."""
+    return [
+        OptimizerSpec(
+            id=f"{NAMESPACE}/muon",
+            target="zoo_timm.optimizers:muon",
+            summary="orthogonalised momentum for kernels of several channels, AdamW for the rest",
+            requires=("timm",),
+            card=_MUON,
+        )
+    ]
 
 
 @hookimpl
