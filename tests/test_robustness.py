@@ -64,6 +64,33 @@ def test_the_figures_of_docs_populations_stand_on_the_page():
     assert [one for one in figures if f"{one}%" not in robustness.PAGE.read_text(encoding="utf-8")] == []
 
 
+def test_the_findings_state_what_was_measured():
+    """Figures of p4m in the order Model B, Model A: the image alone, then those with a residual channel."""
+    text = (Path(__file__).parents[1] / "docs" / "findings.md").read_text(encoding="utf-8")
+    said = text.partition("## Test lenses unlike the training lenses")[2]
+    ell, truncated, light, real = (
+        re.findall(r"(\d+\.\d) %|(?<![\d.])(\.\d{4})", part) for part in said.split("\n- ")[1:]
+    )
+    record = robustness.read_record()
+    own = {(row.channels, row.data.rpartition("/")[2], row.variant): row for row in record if row.model == "gconv/p4m"}
+
+    def of(variant, number, *channels):
+        return [number(own[names, data, variant]) for names in channels for data in ("modelB", "modelA")]
+
+    def false(row):
+        return f"{100 * row.false_positives / row.smooth:.1f}"
+
+    flexible, centred = ("residual_flexible",), ("residual_centred",)
+    assert [share for share, _ in ell] == of("multipoles", false, (), flexible, centred)
+    missed = of("tnfw", lambda row: f"{100 * row.missed / row.subhaloes:.1f}", (), flexible)
+    assert [share for share, _ in truncated] == missed
+    shares = [100 * row.false_positives / row.smooth for row in record if row.variant == "lens_light"]
+    assert [float(share) for share, _ in light] == [round(min(shares), 1), round(max(shares), 1)]
+    areas = [row.macro_auc for row in record if row.variant == robustness.REAL]
+    alone = of(robustness.REAL, lambda row: row.macro_auc, ())
+    assert [float(area) for _, area in real] == [round(area, 4) for area in (min(areas), max(areas), *alone)]
+
+
 def test_a_row_states_score_change_and_false_positives():
     page = robustness.page(rows())
     assert "| multipoles | 0.9000 (0.8900 to 0.9100) | -0.0800 | 40.0% (10.0% to 70.0%) | 20.0% | 30.0% |" in page
