@@ -100,6 +100,15 @@ def test_options_of_a_launcher_stand_with_their_meanings(zoo):
     assert "gpu_ids '' GPUs as torch counts them" in out
 
 
+def test_a_listed_name_is_shown_before_a_plugin_resolves_it_as_a_network(zoo, monkeypatch):
+    def resolved(host, name):
+        raise AssertionError(f"{name} was resolved, which may import a library")
+
+    monkeypatch.setattr("zoo.host.Host.resolve_model", resolved)
+    assert zoo("show", "timm/Muon")[0].startswith("timm/muon  optimizer\n")
+    assert zoo("show", "muon")[0].startswith("timm/muon  optimizer\n")
+
+
 def test_a_model_is_shown_with_the_tasks_that_take_its_kind(zoo):
     tasks = {name: zoo("show", name)[0].split("tasks")[-1] for name in ("gconv/p4m", "baselines/scalars_boosted")}
     assert "regress" in tasks["gconv/p4m"]

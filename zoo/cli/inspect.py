@@ -113,9 +113,15 @@ def _find_any(host: Host, name: str, *, store: Path) -> Spec:
     """
     from zoo import registry
 
+    wanted = name.strip().lower()
+
+    def lists_it(kind: type[Spec]) -> bool:
+        return any(wanted in (spec.id.lower(), spec.name.lower()) for spec in host.specs_of(kind))
+
     errors: list[UsageError | MissingError] = []
     known: dict[str, UsageError | MissingError] = {}  # name of something -> error of its kind
-    for kind in filter(host.specs_of, COLLECTED.values()):
+    # Kinds that list the name come first: plugins that resolve names of networks may import a library for it.
+    for kind in sorted(filter(host.specs_of, COLLECTED.values()), key=lists_it, reverse=True):
         try:
             return registry.find(host, kind, name, usable=False)
         except (UsageError, MissingError) as error:
