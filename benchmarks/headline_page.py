@@ -136,6 +136,8 @@ def settings_in_words(runs: Sequence[Run]) -> str:
     if not trainings:
         return ""
     shared = dict(set(trainings[0]).intersection(*trainings))
+    if "optimizer" not in shared:
+        shared["optimizer"] = "AdamW where a row states no other"
     words = {
         "optimizer": "optimiser {}",
         "batch_size": "batches of {}",

@@ -215,6 +215,9 @@ def test_differing_trainings_are_listed_below_the_table():
     [table] = make_tables([alike[0], good(0.8, model="toyzoo/b", training={**training, "new_noise": True})])
     assert "toyzoo/b (new noise)" in [row[0] for row in table.rows]  # which states it
     assert not [note for note in table.notes if "Trained differently" in note]
+    [table] = make_tables([alike[0], good(0.8, model="toyzoo/b", training={**training, "optimizer": "timm/muon@1"})])
+    assert "toyzoo/b (optimizer timm/muon@1)" in [row[0] for row in table.rows]
+    assert not [note for note in table.notes if "Trained differently" in note]
     longer = good(0.8, model="toyzoo/b", training={"epochs": 77, "lr": 0.5})
     [table] = make_tables([alike[0], longer])
     [line] = [note for note in table.notes if "Trained differently" in note]

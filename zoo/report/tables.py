@@ -132,7 +132,7 @@ def _table(
 
 MOST_NAMED = 4
 """Rows with the most common value of a setting that a note names."""
-_STATED = {"lr", "weight_decay", "new_noise", "stream", "auxiliary"}
+_STATED = {"lr", "weight_decay", "new_noise", "stream", "auxiliary", "optimizer", "loss"}
 """Settings that stand in every row already."""
 
 
@@ -142,7 +142,8 @@ def _how(cell: Cell, *, other_phases: bool) -> list[str]:
     how = [words for words, holds in done.items() if holds]
     how += filter(None, [phases_in_words(cell, several=other_phases)])
     how += [f"channels {channels}"] if (channels := describe_channels(cell.recipe.channels)) else []
-    return how + ([f"auxiliary {names}"] if (names := cell.training.get("auxiliary")) else [])
+    named = ("auxiliary", "optimizer", "loss")
+    return how + [f"{name} {value}" for name in named if (value := cell.training.get(name))]
 
 
 def _row_names(results: Sequence[RunResult]) -> dict[str, str]:
