@@ -192,8 +192,15 @@ def _set_precision(images):
     return images[:, 0]
 
 
+def _with_noise(images):
+    import torch
+
+    return images[:, 0] + images.std() * torch.randn_like(images[:, 0])
+
+
 CHANNELS = {
     "plane": _channel(lambda images: images),
+    "repetition": _channel(_with_noise),
     "batch_independence": _channel(lambda images: images[:, 0] - images.mean((0, 1))),
     "turns_with_the_image": _channel(lambda images: images[:, 0].diff(dim=1, prepend=images[:, 0, :1])),
     "images_kept": _channel(lambda images: images.mul_(2)[:, 0]),

@@ -28,6 +28,7 @@ def zoo_channels():
             ("no_tensor", {}),
             ("turns_nan", {}),
             ("overflows", {}),
+            ("random", {}),
         )
     ]
 
@@ -59,6 +60,12 @@ def turns_nan(images, camera):
 
 def overflows(images, camera):
     return images[:, 0].double() * 1e60
+
+
+def random(images, camera):
+    import torch
+
+    return images[:, 0] + torch.randn_like(images[:, 0])
 
 
 def of_batch(images, camera):

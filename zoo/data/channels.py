@@ -110,6 +110,27 @@ class Channels:
                 hint=f"See: zoo check {name}",
             )
 
+    def require_repeatable(self, images: Tensor) -> None:
+        """Check that the derived channels of two copies of an image are the same.
+
+        Code of a plugin leaves the global random numbers as they are, so a channel that draws from them gives the same
+        numbers in every call, but others for each place in a batch. A fit may end elsewhere for one image by rounding.
+
+        Args:
+            images: [n, C, H, W] a few images.
+
+        Raises:
+            DataError: A channel differs by more than a tenth of its spread for every image; the error names it.
+        """
+        one, other = self.beside(images.repeat(2, 1, 1, 1))[:, -len(self) :].chunk(2)
+        differs = ((one - other).abs().amax((2, 3)) > 0.1 * one.std((2, 3))).all(0)
+        if differs.any():
+            name = next(name for name, wrong in zip(self.names, differs.tolist(), strict=True) if wrong)
+            raise DataError(
+                f"The channel {name} differs between two copies of an image.",
+                hint=f"It must depend on the image and the camera only, not on random numbers. See: zoo check {name}",
+            )
+
 
 def read_channels(host: Host, value: Any) -> dict[str, str]:
     """Return what `Recipe.channels` holds of the derived channels that a setting names.

@@ -215,6 +215,8 @@ class Simulation:
         for start in range(0, len(images), step):
             some = torch.from_numpy(np.array(images[start : start + step])).to(self.device)
             found[start : start + step] = self.with_channels(some).cpu().numpy()
+            if not start:
+                self.channels.require_repeatable(some[:2])
             if progress is not None:
                 progress(min(start + step, len(images)))
         return found

@@ -108,6 +108,14 @@ def plane(subject: ChannelSubject) -> None:
         require(varies, "It is the same number everywhere.", hint="Is the right function named as the target?")
 
 
+def repetition(subject: ChannelSubject) -> None:
+    """It is the same for two copies of an image."""
+    subject.works()
+    for camera, images in subject.cases():
+        one, other = subject.plane(images.repeat(2, 1, 1, 1), camera).chunk(2)
+        _close(other, one, "It differs between two copies of an image", hint="Draw no random numbers.")
+
+
 def batch_independence(subject: ChannelSubject) -> None:
     """The channel of an image does not depend on the other images of its batch."""
     subject.works()
@@ -144,10 +152,10 @@ def global_state(subject: ChannelSubject) -> None:
             subject.plane(images, camera)
 
 
-def _close(found: Tensor, expected: Tensor, problem: str) -> None:
+def _close(found: Tensor, expected: Tensor, problem: str, *, hint: str = "") -> None:
     """Compare channels, relative to the spread of the numbers."""
     error = float((found - expected).abs().max() / expected.std().clamp_min(1e-12))
-    require(error <= 0.1, f"{problem}: by {error:.1e} of its spread.")
+    require(error <= 0.1, f"{problem}: by {error:.1e} of its spread.", hint=hint)
 
 
-CHECKS = named(plane, batch_independence, turns_with_the_image, images_kept, global_state)
+CHECKS = named(plane, repetition, batch_independence, turns_with_the_image, images_kept, global_state)
