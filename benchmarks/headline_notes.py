@@ -23,10 +23,14 @@ SCALARS = "baselines/scalars_boosted"
 BASELINES = (SCALARS, "baselines/scalars_linear", "baselines/pca_linear", "baselines/fitted_lens")
 """Of a table of classification."""
 FITTED = """\
-`{name}` is given {psf}exposure and sky where all images share them, and the forms of lens and source, all of which are
-exact in these models, and the halo lies in the middle of every image: its score rests on this knowledge and is not a
-forecast for a survey. Its parameters are those of the regression, which learns from {most:,} of the training images;
-the fits, which take most of its time, are not counted."""
+`{name}` is given {psf}exposure and sky where all images share them, {forms} Its parameters are those of the regression,
+which learns from {most:,} of the training images; the fits, which take most of its time, are not counted."""
+EXACT = """\
+and the forms of lens and source, all of which are exact in these models, and the halo lies in the middle of every
+image: its score rests on this knowledge and is not a forecast for a survey."""
+REAL_SOURCES = """\
+and the form of the lens, which is exact here, and the halo lies in the middle of every image. It fits a Sersic profile
+for the source, which these galaxies are not."""
 FLEXIBLE = "It fits the width of the PSF and multipoles, too, which these models do not have."
 
 
@@ -105,10 +109,11 @@ def phases_note(runs: Sequence[Run]) -> str:
 def fitted_notes(runs: Sequence[Run]) -> list[str]:
     """Return what each fitted lens of the table is given that the networks have to learn."""
     told = []
+    forms = REAL_SOURCES if name_of(runs[0].cell) == "real_sources" else EXACT
     for name, psf, further in (("fitted_lens", "the PSF, ", ""), ("flexible_lens", "", f" {FLEXIBLE}")):
         found = [run.cell.hparams["most_images"] for run in runs if run.cell.model == f"baselines/{name}"]
         if found:
-            told.append(FITTED.format(name=f"baselines/{name}", psf=psf, most=found[0]) + further)
+            told.append(FITTED.format(name=f"baselines/{name}", psf=psf, forms=forms, most=found[0]) + further)
     return told
 
 
