@@ -212,3 +212,33 @@ def test_the_findings_state_the_difference_of_each_pair_of_trainings_on_model_b(
     pairs = zip(*(areas[name].values() for name in areas), strict=True)
     assert [*areas["gconv/p4m"]] == [*areas["gconv/z2_p4m_macs"]] == [0, 1, 2]
     assert said.groups() == tuple(readme.area(one - other) for one, other in pairs)
+
+
+def test_the_findings_state_the_scores_with_muon(readme, runs):
+    text = " ".join(FINDINGS.split())
+    said = text.partition("**With another optimiser")[2].partition("So Muon helps")[0]
+    own = [
+        run for run in runs
+        if (run.cell.data, run.cell.budget) == ("deeplense/modelB", "laptop") and run.cell.sizes["train"] == 16384
+        and not run.cell.training.get("auxiliary") and not run.cell.recipe.channels and run.part == "table"
+    ]  # fmt: skip
+    with_muon = [run for run in own if run.cell.training.get("optimizer") == "timm/muon@1"]
+    scores = {each.model: estimate(each.results) for each in group_variants(run.result for run in with_muon)}
+    assert {model: score.seeds for model, score in scores.items()} == {
+        "gconv/p4m": 3, "gconv/z2_p4m_macs": 3, "timm/resnet18": 1,
+    }  # fmt: skip
+    intervals = [
+        f"{readme.area(one.score)} ({readme.area(one.low)} to {readme.area(one.high)})" for one in scores.values()
+    ]
+    assert set(re.findall(r"\.\d{4} \(\.\d{4} to \.\d{4}\)", said)) == set(intervals)
+    plain = chosen(readme, runs, "laptop")["modelB"]
+    for trained, words in ((with_muon, "above it by"), (plain, "with AdamW by")):
+        areas = {(run.cell.model, run.cell.seed): run.result.test.auc["macro"] for run in trained}
+        pairs = [areas["gconv/p4m", seed] - areas["gconv/z2_p4m_macs", seed] for seed in range(3)]
+        first, second, third = map(readme.area, pairs)
+        assert f"{words} {first}, {second} and {third}" in said
+    # So Muon helps the plain networks, and p4m not beyond the spread between seeds.
+    usual = {each.model: estimate(each.results).score for each in group_variants(run.result for run in plain)}
+    gains = {model: one.score - usual[model] for model, one in scores.items()}
+    assert min(gains["gconv/z2_p4m_macs"], gains["timm/resnet18"]) > 0.02
+    assert abs(gains["gconv/p4m"]) < scores["gconv/p4m"].spread
