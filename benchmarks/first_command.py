@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import subprocess
 import tempfile
 import time
@@ -36,9 +37,9 @@ _ABOUT = """\
 Written by `uv run python benchmarks/first_command.py --write` from [first_command.jsonl](first_command.jsonl).
 
 Each row is one whole command in a fresh clone with an empty image cache on an otherwise idle machine: installation,
-simulation of all images, training, baselines, test. Packages come from uv's cache, so their download is not part of the
-time; `-`: the installation was not measured separately. Rows of one processor are of successive versions of this
-repository; the newest is last.
+simulation of all images, training, baselines, test. uv's cache held the packages, so their download is not part of
+the time; `-`: the installation was not measured separately. Rows of one processor and command are of successive
+versions of this repository; the newest is last.
 """
 
 
@@ -49,12 +50,17 @@ def command(data: str | None = None) -> str:
         data: Data set in place of the README's.
 
     Raises:
-        ValueError: The README's first block does not begin with it.
+        ValueError: The README's first block does not begin with it, or names no data set.
     """
     found = re.search(rf"```bash\n{re.escape(INSTALLS)}(.*)\n```", README.read_text(encoding="utf-8"))
     if found is None:
         raise ValueError(f"{README} has no block that begins with: {INSTALLS}")
-    return found[1] if data is None else re.sub(r"--data \S+", f"--data {data}", found[1])
+    if data is None:
+        return found[1]
+    line, replaced = re.subn(r"--data \S+", lambda _: f"--data {shlex.quote(data)}", found[1])
+    if not replaced:
+        raise ValueError(f"{found[1]} names no data set.")
+    return line
 
 
 def page(lines: Sequence[Mapping[str, Any]]) -> str:
@@ -115,6 +121,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="Add the time to the record, and write the page.")
     parser.add_argument("--page", action="store_true", help="Write the page from the record, and measure nothing.")
     options = parser.parse_args()
+    if options.page and (options.data or options.write):
+        parser.error("--page takes no other option.")
     if not options.page:
         line = measure(options.data)
         print(json.dumps(line, indent=1))

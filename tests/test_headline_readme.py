@@ -189,8 +189,8 @@ def test_the_findings_state_where_the_trainings_of_model_b_are_at_their_best(hea
     others = [run for run in chosen(readme, runs, "evening")["modelB"] if run.cell.model in headline.LEADING[1:]]
     assert {run.result.val.epoch for run in others} == {32}
     said = re.search(
-        r"With new noise in each epoch .*? of (\w+) further trainings of p4m does the same, and they reach (\.\d+) "
-        "each",
+        r"With new noise in each epoch .*? of (\w+) further trainings of p4m falls to the end, too, "
+        r"and they reach (\.\d+) each",
         text,
     )
     new_noise = [run for run in runs if run.cell.training.get("new_noise") and run.cell.hparams == own[0].cell.hparams]

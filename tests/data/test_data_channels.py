@@ -16,7 +16,7 @@ from cellhere import run_cells_here
 
 from zoo.cli import main
 from zoo.cli.simulate import command_for
-from zoo.data.channels import Channels, camera_of, open_channels, read_channels
+from zoo.data.channels import Channels, camera_of, open_channels, read_channels, unlike
 from zoo.data.folder import cache_folder
 from zoo.data.open import Dataset
 from zoo.data.recipe import Recipe
@@ -160,7 +160,7 @@ def test_stored_images_have_no_camera(host):
     ("name", "message"),
     [
         ("raises", "RuntimeError: no such luck"), ("too_few", "must have"), ("no_tensor", "a list; it must be"),
-        ("random", "differs between two copies"),
+        ("random", "differs when it is computed again"),
         ("turns_nan", "not finite for [0-9]+ of 32 images"), ("overflows", "not finite for 32 of 32 images"),
     ],
 )  # fmt: skip
@@ -175,7 +175,7 @@ def test_a_channel_that_fails_is_named(host, name, message):
     ("name", "message"),
     [
         ("of_camera", "same number everywhere"),
-        ("random", "two copies"),
+        ("random", "computed again"),
         ("of_batch", "other images"),
         ("fixed", "turn"),
         ("raises", "no such luck"),
@@ -332,6 +332,30 @@ def test_a_channel_that_works_in_place_leaves_the_images_alone():
     found = twice.beside(images)
     assert torch.equal(images, before)
     assert torch.equal(found, torch.cat([before, before / 2, before / 2], 1))
+
+
+def test_channels_are_compared_within_their_spread():
+    images = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    rounded = images.repeat(1, 3, 1, 1)
+    rounded[:, 1] = rounded[:, 1].mean()  # a number for all pixels, which differs by rounding
+    again = rounded * (1 + 1e-7)
+    again[0, 2] += 0.5  # one image of two: a fit that ends elsewhere
+    assert unlike(rounded, again).tolist() == [False, False, False]
+    again[1, 2] += 0.5
+    assert unlike(rounded, again).tolist() == [False, False, True]
+
+
+def test_a_channel_with_noise_that_a_batch_shares_is_refused():
+    random = torch.Generator().manual_seed(0)
+
+    def shaken(images, camera):
+        return images[:, 0] + torch.rand(1, 8, 8, generator=random)
+
+    channels = Channels(names=["a/shaken"], functions=[shaken], camera=None)
+    images = torch.rand(4, 1, 8, 8)
+    with pytest.raises(DataError, match="a/shaken differs when it is computed again"):
+        channels.require_repeatable(channels.beside(images))
+    channels.require_repeatable(channels.beside(images[:1]))
 
 
 def test_a_channel_is_given_images_on_their_device():

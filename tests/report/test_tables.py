@@ -15,9 +15,9 @@ from zoo.data.about import budget_note, changed_note
 from zoo.data.phases import Phase
 from zoo.data.recipe import Recipe
 from zoo.models.target import Target
-from zoo.report.tables import make_tables
+from zoo.report.tables import make_tables, result_notes
 from zoo.report.text import to_markdown
-from zoo.results.comparison import group_variants
+from zoo.results.comparison import group_variants, names_of_rows
 from zoo.results.store import plain_result, result_from
 from zoo.scores.schema import Change, Invariance, LargestChange, Rotation, Rotations
 from zoo.specs import DatasetSpec
@@ -218,6 +218,11 @@ def test_differing_trainings_are_listed_below_the_table():
     [table] = make_tables([alike[0], good(0.8, model="toyzoo/b", training={**training, "optimizer": "timm/muon@1"})])
     assert "toyzoo/b (optimizer timm/muon@1)" in [row[0] for row in table.rows]
     assert not [note for note in table.notes if "Trained differently" in note]
+    both = [alike[0], good(0.8, model="toyzoo/b", training={**training, "optimizer": "timm/muon@1"})]
+    names = names_of_rows(group_variants(both))  # of a page, which names what differs within a network
+    assert result_notes(both, names) == [
+        "Trained differently: optimizer is adamw for toyzoo/a; timm/muon@1 for toyzoo/b."
+    ]
     longer = good(0.8, model="toyzoo/b", training={"epochs": 77, "lr": 0.5})
     [table] = make_tables([alike[0], longer])
     [line] = [note for note in table.notes if "Trained differently" in note]

@@ -172,7 +172,9 @@ for command in (
         "list-channels", "zoo.cli.listing", "list_channels", "List channels that are computed from each image."
     ),
     LazyCommand("list-metrics", "zoo.cli.listing", "list_metrics", "List scores that plugins add."),
-    LazyCommand("list-optimizers", "zoo.cli.listing", "list_optimizers", "List optimisers that plugins add to adamw."),
+    LazyCommand(
+        "list-optimizers", "zoo.cli.listing", "list_optimizers", "List the optimisers of plugins; adamw is built in."
+    ),
     LazyCommand(
         "list-tasks", "zoo.cli.listing", "list_tasks", "List what can be asked about the images of a data set."
     ),

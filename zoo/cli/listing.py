@@ -281,7 +281,7 @@ def list_metrics(ctx: click.Context, pattern: str, tag: str | None, as_json: boo
 @_json
 @click.pass_context
 def list_optimizers(ctx: click.Context, pattern: str, tag: str | None, as_json: bool) -> None:
-    """List optimisers that plugins add to adamw.
+    """List the optimisers of plugins; adamw is built in.
 
     \b
     zoo bench --model p4m --data modelB --set optimizer=timm/muon

@@ -214,9 +214,10 @@ class Simulation:
         step = DERIVED_AT_A_TIME.get(self.device, DERIVED_AT_A_TIME["cpu"])
         for start in range(0, len(images), step):
             some = torch.from_numpy(np.array(images[start : start + step])).to(self.device)
-            found[start : start + step] = self.with_channels(some).cpu().numpy()
+            complete = self.with_channels(some)
             if not start:
-                self.channels.require_repeatable(some[:2])
+                self.channels.require_repeatable(complete)
+            found[start : start + step] = complete.cpu().numpy()
             if progress is not None:
                 progress(min(start + step, len(images)))
         return found

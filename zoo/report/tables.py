@@ -9,7 +9,7 @@ from typing import Any
 
 from zoo.data.about import budget_note, portable, shown_params, version_note
 from zoo.data.channels import describe_channels
-from zoo.plan.settings import LATER
+from zoo.plan.settings import BUILT_IN, LATER
 from zoo.plurals import counted
 from zoo.report.column_notes import column_notes
 from zoo.report.columns import (
@@ -132,8 +132,10 @@ def _table(
 
 MOST_NAMED = 4
 """Rows with the most common value of a setting that a note names."""
-_STATED = {"lr", "weight_decay", "new_noise", "stream", "auxiliary", "optimizer", "loss"}
+_STATED = {"lr", "weight_decay", "new_noise", "stream"}
 """Settings that stand in every row already."""
+_NAMED = ("auxiliary", "optimizer", "loss")
+"""Settings that stand in the name of a row unless they are empty, as they are by default."""
 
 
 def _how(cell: Cell, *, other_phases: bool) -> list[str]:
@@ -142,8 +144,7 @@ def _how(cell: Cell, *, other_phases: bool) -> list[str]:
     how = [words for words, holds in done.items() if holds]
     how += filter(None, [phases_in_words(cell, several=other_phases)])
     how += [f"channels {channels}"] if (channels := describe_channels(cell.recipe.channels)) else []
-    named = ("auxiliary", "optimizer", "loss")
-    return how + [f"{name} {value}" for name in named if (value := cell.training.get(name))]
+    return how + [f"{name} {value}" for name in _NAMED if (value := cell.training.get(name))]
 
 
 def _row_names(results: Sequence[RunResult]) -> dict[str, str]:
@@ -203,8 +204,12 @@ def result_notes(results: Sequence[Finished], names: Mapping[str, str]) -> list[
         by_value: dict[str, list[str]] = {}
         for result in trained:
             value = result.cell.precision if name == "precision" else {**LATER, **result.cell.training}.get(name)
+            if value == "" and name in BUILT_IN:
+                value = BUILT_IN[name][0]
             by_value.setdefault(str(in_words(value)), []).append(names[result.run_id])
-        stated = all(f"{name} {value}" in row for value, rows in by_value.items() for row in rows)
+        default = {in_words(""), *(of_core[0] for of_core in BUILT_IN.values())} if name in _NAMED else set()
+        named = {value: rows for value, rows in by_value.items() if value not in default}
+        stated = all(f"{name} {value}" in row for value, rows in named.items() for row in rows)
         if len(by_value) > 1 and not stated:
             notes.append(f"Trained differently: {name} is {_values_in_words(by_value)}.")
     notes += [

@@ -179,7 +179,8 @@ def take_checkpoint(
         fused = bool(optimizer.defaults.get("fused"))  # then the number of steps is counted on the device
         for index, parameter in enumerate(parameters_of(optimizer)):
             for name, value in part(f"{_prefix(turn)}{index}.").items():
-                on_cpu = (name == "step" and not fused) or value.dtype == torch.bool  # a step would wait for a GPU
+                # A step would wait for the device to read a flag.
+                on_cpu = (name == "step" and not fused) or (value.dtype == torch.bool and value.ndim == 0)
                 optimizer.state[parameter][name] = value if on_cpu else value.to(parameter.device)
     return state, part("best.")
 

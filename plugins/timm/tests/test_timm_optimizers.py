@@ -68,6 +68,8 @@ def test_a_training_goes_on_from_a_checkpoint_to_the_same_bits(tmp_path):
     assert checkpoint is not None
     second = muon(list(resumed.parameters()), lr=1e-2, weight_decay=1e-2)
     take_checkpoint(checkpoint, resumed, average, [second])
+    flag = second.state[resumed[2].weight]["use_muon"]
+    assert bool(flag)
     loss = steps(resumed, second, 10, first=10)
     assert loss < 0.9  # of ln 3
     for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):

@@ -176,10 +176,12 @@ def _listed(name: str, baseline: Baseline) -> ModelSpec:
 
 
 _MUON = """\
-Jordan et al. 2024, *Muon*, kellerjordan.github.io/posts/muon, as timm implements it. A kernel counts as a matrix from
-all its inputs to its output channels. Vectors, kernels of one input channel and matrices with a side below 4 are
-trained with AdamW. Steps have about the size of AdamW's (Liu et al. 2025, arXiv:2502.16982), so learning rates of AdamW
-are a start."""
+Jordan et al. 2024, *Muon*, kellerjordan.github.io/posts/muon, as timm implements it. timm chooses by the shape of a
+weight, whose axes but the first are one side of a matrix: meaningful where the first axis is that of the output
+channels, as in p4m, its plain twins and ResNets, and not in octic and in depthwise kernels. Vectors, weights whose
+second axis is 1, and matrices with a side below 4 (such as a head of three classes) or sides that differ by more than
+128 times are trained with AdamW, with betas of 0.9 and 0.95. Steps have about the size of AdamW's (Liu et al. 2025,
+arXiv:2502.16982), so learning rates of AdamW are a start. Networks that train in turns have optimisers of their own."""
 
 
 @hookimpl
@@ -198,7 +200,7 @@ def zoo_optimizers() -> list[OptimizerSpec]:
 
 @hookimpl
 def zoo_models() -> list[ModelSpec]:
-    """Return the baselines of the table."""
+    """Return the networks of the table."""
     return [_listed(name, baseline) for name, baseline in BASELINES.items()]
 
 
