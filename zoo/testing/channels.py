@@ -115,7 +115,8 @@ def repetition(subject: ChannelSubject) -> None:
         found = subject.plane(images, camera)[:, None]
         for copy in subject.plane(images.repeat(2, 1, 1, 1), camera)[:, None].chunk(2):
             same = not bool(unlike(found, copy).any())
-            require(same, "It differs when it is computed again for the same images.", hint="Draw no random numbers.")
+            hint = "It must depend on the image and the camera only, not on random numbers."
+            require(same, "It differs when it is computed again for the same images.", hint=hint)
 
 
 def batch_independence(subject: ChannelSubject) -> None:
