@@ -1,4 +1,4 @@
-"""What an optimiser goes on from lies where it reads it: flags on the CPU, the rest beside the parameters."""
+"""State of an optimiser after a resume: flags on the CPU, the rest beside the parameters."""
 
 from __future__ import annotations
 
