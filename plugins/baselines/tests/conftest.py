@@ -7,6 +7,7 @@ import pytest
 import torch
 from fittools import CAMERA, FLEXIBLE, SECONDS, SKY
 from zoo_baselines.lens_pixels import grids
+from zoo_baselines.shapelets import orders
 from zoo_baselines.smooth_lens import INDEX, NAMES, Kind, draw
 
 
@@ -17,7 +18,13 @@ def some_lenses():
 
 
 def _some_lenses(
-    count: int, *, ellipsoid: bool = False, lens_light: bool = False, flexible: bool = False, seed: int = 0
+    count: int,
+    *,
+    ellipsoid: bool = False,
+    lens_light: bool = False,
+    flexible: bool = False,
+    shapelets: int | None = None,
+    seed: int = 0,
 ) -> torch.Tensor:
     """Return [n, len(NAMES)] parameters, float64."""
     generator = torch.Generator().manual_seed(seed)
@@ -45,6 +52,9 @@ def _some_lenses(
             "multipole_4_cos": uniform(-0.02, 0.02), "multipole_4_sin": uniform(-0.02, 0.02),
             "log_psf_width": uniform(-0.1, 0.4),
         }  # fmt: skip
+    if shapelets is not None:
+        values |= {"shapelet_log_width": uniform(0.2, 0.4).log()}
+        values |= {f"shapelet_{in_x}_{in_y}": uniform(-0.3, 0.3) for in_x, in_y in orders(shapelets)}
     parameters = torch.zeros(count, len(NAMES), dtype=torch.float64)
     for name, value in values.items():
         parameters[:, INDEX[name]] = value
@@ -56,21 +66,28 @@ def noisy(some_lenses):
     """Return a function that draws images of smooth lenses, to which a point mass may be added."""
 
     def noisy(
-        count: int, *, mass: float = 0.0, at: tuple[float, float] = (0.9, 1.2), nuisances: bool = False, seed: int = 7
+        count: int,
+        *,
+        mass: float = 0.0,
+        at: tuple[float, float] = (0.9, 1.2),
+        nuisances: bool = False,
+        clumps: bool = False,
+        seed: int = 7,
     ) -> torch.Tensor:
         """Return images [n, N, N] of smooth lenses.
 
         `mass` adds a point mass of this squared Einstein radius, `nuisances` an ellipsoid's multipoles and a PSF that
-        is 1.5 times as wide as the camera's.
+        is 1.5 times as wide as the camera's, `clumps` two Gaussians to each source.
         """
         parameters = some_lenses(count, seed=seed)
         parameters[:, [INDEX["halo_x"], INDEX["halo_y"]]] = 0
         parameters[:, INDEX["log_einstein_radius"]] = np.log(1.5)
         fine = grids(CAMERA, rays=4, dtype=torch.float64)[1]
-        if mass:
+        if mass or clumps:
             x, y = fine.x - at[0], fine.y - at[1]
             pull = mass / (x * x + y * y)
-            clean = _drawn_with_mass(parameters, fine, x * pull, y * pull)
+            sources = [parameters, *(_clumps_of(parameters) if clumps else [])]
+            clean = sum(_drawn_with_mass(source, fine, x * pull, y * pull) for source in sources)
         elif nuisances:
             parameters[:, INDEX["halo_e1"]], parameters[:, INDEX["log_psf_width"]] = 0.2, np.log(1.5)
             parameters[:, INDEX["multipole_3_cos"]] = parameters[:, INDEX["multipole_4_sin"]] = 0.02
@@ -81,6 +98,20 @@ def noisy(some_lenses):
         return (torch.poisson(mean, generator=torch.Generator().manual_seed(1)) / SECONDS - SKY).float()
 
     return noisy
+
+
+def _clumps_of(parameters: torch.Tensor) -> list[torch.Tensor]:
+    """Return the parameters of the same lenses with one small Gaussian near the source's centre, for each of two."""
+    found = []
+    for dx, dy in ((0.25, 0.1), (-0.2, 0.2)):
+        clump = parameters.clone()
+        clump[:, INDEX["source_x"]] += dx
+        clump[:, INDEX["source_y"]] += dy
+        clump[:, INDEX["source_log_index"]] = np.log(0.5)
+        clump[:, INDEX["source_log_radius"]] = np.log(0.15)
+        clump[:, INDEX["source_log_intensity"]] += 0.7
+        found.append(clump)
+    return found
 
 
 def _drawn_with_mass(parameters: torch.Tensor, grid, alpha_x: torch.Tensor, alpha_y: torch.Tensor) -> torch.Tensor:

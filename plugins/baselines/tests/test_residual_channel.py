@@ -5,7 +5,7 @@ import pytest
 import torch
 from fakegpu import Copies
 from torch._subclasses.fake_tensor import FakeTensorMode
-from zoo_baselines import lens_fit, residual_channel
+from zoo_baselines import lens_fit, residual_channel, shapelets
 from zoo_baselines.lens_pixels import make_grid
 from zoo_baselines.residual_channel import LARGEST, residual
 from zoo_baselines.smooth_lens import INDEX, Kind, draw
@@ -19,8 +19,12 @@ CAMERA = Camera(
     round_haloes=True, lens_light=False,
 )  # fmt: skip
 KINDS = pytest.mark.parametrize(
-    "kind", [{"free_centre": True}, {"free_centre": False}, {"free_centre": True, "flexible": True}],
-    ids=["free", "centred", "flexible"],
+    "kind",
+    [
+        {"free_centre": True}, {"free_centre": False}, {"free_centre": True, "flexible": True},
+        {"free_centre": True, "shapelets": 4},
+    ],
+    ids=["free", "centred", "flexible", "shapelets"],
 )  # fmt: skip
 
 
@@ -63,6 +67,15 @@ def test_multipoles_and_another_psf_stay_only_where_they_are_not_fitted(some_len
     assert (flexible.square().mean((1, 2)) - 1).abs().max() < 0.15
 
 
+def test_clumps_of_the_source_stay_only_without_shapelets(noisy):
+    clumps = noisy(4, clumps=True)[:, None]
+    smooth, structured = (
+        residual(clumps, CAMERA, free_centre=True, shapelets=order).square().mean((1, 2)) for order in (None, 8)
+    )
+    assert (smooth > 1.5).all()
+    assert (structured - 1).abs().max() < 0.2
+
+
 def test_a_spot_stays(images):
     spotted = images.clone()
     spotted[:, 0, 10, 20] += 2.0
@@ -77,10 +90,10 @@ def test_it_depends_on_the_image_alone(images, kind):
     assert torch.equal(together, residual(images, CAMERA, **kind))
 
 
-@pytest.mark.parametrize("flexible", [False, True])
-def test_it_turns_with_the_image(images, flexible):
-    upright = residual(images, CAMERA, free_centre=True, flexible=flexible)
-    turned = residual(images.rot90(1, (2, 3)), CAMERA, free_centre=True, flexible=flexible)
+@pytest.mark.parametrize("source", [{}, {"flexible": True}, {"shapelets": 4}], ids=["sersic", "flexible", "shapelets"])
+def test_it_turns_with_the_image(images, source):
+    upright = residual(images, CAMERA, free_centre=True, **source)
+    turned = residual(images.rot90(1, (2, 3)), CAMERA, free_centre=True, **source)
     assert (turned.rot90(-1, (1, 2)) - upright).abs().max() < 0.1
 
 
@@ -100,13 +113,18 @@ def test_an_image_without_a_lens_gives_finite_numbers(images, fill):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "flexible"),
-    [({}, False), ({"round_haloes": False, "lens_light": True, "psf": "airy"}, False), ({}, True)],
+    ("kind", "fitted"),
+    [
+        ({}, {}),
+        ({"round_haloes": False, "lens_light": True, "psf": "airy"}, {}),
+        ({}, {"flexible": True}),
+        ({}, {"shapelets": 3}),
+    ],
 )
-def test_a_gpu_is_never_waited_for(kind, flexible, monkeypatch):
+def test_a_gpu_is_never_waited_for(kind, fitted, monkeypatch):
     """Fake tensors refuse what depends on numbers that the processor does not have."""
     camera = Camera(**{**{name: getattr(CAMERA, name) for name in CAMERA.__struct_fields__}, **kind})
-    for steps in ("STEPS", "FLEXIBLE_STEPS"):  # all steps are alike
+    for steps in ("STEPS", "FLEXIBLE_STEPS", "SHAPELET_EFFORT"):  # all steps are alike
         monkeypatch.setattr(residual_channel, steps, {"coarse_steps": 1, "fine_steps": 1})
     copies = []
     try:
@@ -114,11 +132,12 @@ def test_a_gpu_is_never_waited_for(kind, flexible, monkeypatch):
             for count in (4, 4, 300):
                 with Copies() as found:
                     images = torch.empty(count, 1, SIZE, SIZE, device="cuda")
-                    left = residual(images, camera, free_centre=True, flexible=flexible)
+                    left = residual(images, camera, free_centre=True, **fitted)
                 assert (left.device.type, left.shape) == ("cuda", (count, SIZE, SIZE))
                 copies.append(len(found.found))
     finally:  # no other test may find fake tensors there
         lens_fit._limits_on.cache_clear()
+        shapelets._orders_on.cache_clear()
         residual_channel._grids_on.cache_clear()
     assert copies[1] == copies[2] < 10  # constants of a batch, whatever its size
 
@@ -128,7 +147,9 @@ def test_the_plugin_registers_them():
     from zoo.host import load_plugins
 
     host = load_plugins(environment={})
-    versions = read_channels(host, ["image", "residual", "baselines/residual_centred", "residual_flexible"])
+    versions = read_channels(
+        host, ["image", "residual", "baselines/residual_centred", "residual_flexible", "residual_shapelets"]
+    )
     channels = open_channels(host, versions, CAMERA, of="a test")
     both = channels.beside(torch.from_numpy(np.zeros((1, 1, SIZE, SIZE), np.float32)))
-    assert both.shape == (1, 4, SIZE, SIZE)
+    assert both.shape == (1, 5, SIZE, SIZE)

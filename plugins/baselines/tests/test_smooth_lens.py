@@ -8,6 +8,7 @@ import torch
 from zoo_baselines.lens_fit import Effort, fit_smooth_lens, levenberg_marquardt
 from zoo_baselines.lens_noise import NoiseLaw, Observation, observed, second_differences
 from zoo_baselines.lens_pixels import grids, make_grid
+from zoo_baselines.shapelets import HIGHEST_ORDER
 from zoo_baselines.smooth_lens import INDEX, NAMES, Kind, draw
 from zoo_caustics.simulator import render
 
@@ -16,7 +17,7 @@ from zoo.lensing.pixels import render_pixels
 from zoo.lensing.scenes import Exposure, Isothermal, Multipoles, PointMasses, Scenes, Sersic, Shear
 
 CAMERA = Instrument(image_size=32, pixel_scale=0.2, psf_width=0.2)
-FULL = Kind(ellipsoid=True, lens_light=True, multipoles=True, psf_width=True)
+FULL = Kind(ellipsoid=True, lens_light=True, multipoles=True, psf_width=True, shapelets=3)
 
 
 def as_scenes(parameters: torch.Tensor) -> Scenes:
@@ -99,7 +100,7 @@ def test_only_the_width_of_a_gaussian_is_free(some_lenses):
 @pytest.mark.parametrize("name", [NAMES[number] for number in FULL.free])
 def test_derivatives_are_those_of_finite_differences(name, some_lenses):
     grid = make_grid(CAMERA, rays=2, dtype=torch.float64)
-    parameters = some_lenses(3, ellipsoid=True, lens_light=True, flexible=True)
+    parameters = some_lenses(3, ellipsoid=True, lens_light=True, flexible=True, shapelets=3)
     found = draw(parameters, grid, FULL, jacobian=True, gradient=True)
     step = torch.zeros(len(NAMES), dtype=torch.float64)
     step[INDEX[name]] = 1e-5
@@ -132,7 +133,9 @@ def test_a_round_ellipsoid_is_a_sphere(some_lenses):
 
 def test_kinds_leave_out_the_parts_that_a_lens_has_not():
     assert "halo_e1" not in [NAMES[number] for number in Kind().free]
-    without_centre = dataclasses.replace(FULL, centre=False)
+    assert "shapelet_0_0" not in [NAMES[number] for number in Kind().free]
+    assert "shapelet_4_0" not in [NAMES[number] for number in FULL.free]
+    without_centre = dataclasses.replace(FULL, centre=False, shapelets=HIGHEST_ORDER)
     assert set(NAMES) - {NAMES[number] for number in without_centre.free} == {"halo_x", "halo_y"}
 
 

@@ -19,6 +19,7 @@ from zoo_baselines.lens_fit import Effort, fit_smooth_lens, in_threads
 from zoo_baselines.lens_noise import observed
 from zoo_baselines.lens_pixels import Grid, grids
 from zoo_baselines.linear import Linear
+from zoo_baselines.shapelets import HIGHEST_ORDER
 from zoo_baselines.smooth_lens import Kind
 
 HALOES = ("auto", "sphere", "ellipsoid")
@@ -37,6 +38,10 @@ class LensFits(nn.Module):
         halo: One of HALOES; "auto" chooses the ellipsoid where a training image has one.
         flexible: Whether the halo is an ellipsoid with multipoles of orders 3 and 4, whatever `halo`, and the width of
             a Gaussian PSF is fitted to each image, too. Other PSFs are known.
+        shapelets: Highest order of the shapelets that the source has beside its Sersic ellipse; None: no shapelets.
+
+    Raises:
+        UsageError: `halo` is not one of HALOES, or there are no shapelets of this order.
     """
 
     camera: Tensor
@@ -45,15 +50,19 @@ class LensFits(nn.Module):
     counts_macs = False
     """The fits take most of the work, in threads and in a number of steps that differs from image to image."""
 
-    def __init__(self, *, image_size: int, halo: str = "auto", flexible: bool = False) -> None:
+    def __init__(
+        self, *, image_size: int, halo: str = "auto", flexible: bool = False, shapelets: int | None = None
+    ) -> None:
         super().__init__()
         if halo not in HALOES:
             raise UsageError(f"halo={halo!r} is not one of {', '.join(HALOES)}.")
-        self.image_size, self.halo, self.flexible = image_size, halo, flexible
+        if shapelets not in (None, *range(HIGHEST_ORDER + 1)):
+            raise UsageError(f"shapelets={shapelets!r} is not an order from 0 to {HIGHEST_ORDER}.")
+        self.image_size, self.halo, self.flexible, self.shapelets = image_size, halo, flexible, shapelets
         self.register_buffer("camera", torch.tensor([6.4 / image_size, 0.0, 0.1], dtype=torch.float64))
         self.register_buffer("noise", torch.zeros(2, dtype=torch.float64))
         self.register_buffer("parts", torch.tensor([float(halo == "ellipsoid"), 0.0]))
-        self._grids: dict[tuple[Any, ...], tuple[Grid, Grid]] = {}
+        self._grids: dict[tuple[Any, ...], tuple[Grid, ...]] = {}
         self._known = InMemory()
 
     def features(self, images: Tensor) -> Tensor:
@@ -86,22 +95,25 @@ class LensFits(nn.Module):
         made_by: list[object] = [FEATURES, self.camera.tolist(), self.noise.tolist(), self.parts.tolist()]
         if self.flexible:
             made_by.append("flexible")
+        if self.shapelets is not None:
+            made_by.append(f"shapelets {self.shapelets}")
         return image_keys(mono, made_by)
 
     def _fit(self, mono: Tensor) -> Tensor:
         """Fit a lens to images [n, H, W] and return what `_rows` returns, in float64."""
         seconds, sky = self.noise.tolist()
-        kind, both = self._kind(), self._grids_for(mono)
+        kind, levels = self._kind(), self._grids_for(mono)
 
         def fit(some: Tensor) -> Tensor:
             with torch.no_grad(), torch.autocast(some.device.type, enabled=False):
                 seen = observed(some, seconds=seconds, sky=sky)
-                fitted = fit_smooth_lens(seen, both, kind, Effort())
-                return torch.cat([features_of(seen, fitted, both[1], kind), fitted.failed[:, None].double()], 1)
+                fitted = fit_smooth_lens(seen, levels, kind, Effort())
+                return torch.cat([features_of(seen, fitted, levels[-1], kind), fitted.failed[:, None].double()], 1)
 
         if mono.device.type == "cuda":
-            return torch.cat([fit(some) for some in mono.split(_ON_A_GPU)])
-        prepare(both[1], dtype=mono.dtype, device=mono.device)
+            together = _ON_A_GPU if self.shapelets is None else _ON_A_GPU // 8
+            return torch.cat([fit(some) for some in mono.split(together)])
+        prepare(levels[-1], dtype=mono.dtype, device=mono.device)
         return in_threads(fit, mono)
 
     def learn_camera(self, splits: SplitsToFit) -> None:
@@ -151,17 +163,21 @@ class LensFits(nn.Module):
         gaussian = PSFS[int(self.camera[1])] == "gaussian"
         return Kind(
             ellipsoid=ellipsoid or self.flexible, lens_light=lens_light, multipoles=self.flexible,
-            psf_width=self.flexible and gaussian,
+            psf_width=self.flexible and gaussian, shapelets=self.shapelets,
         )  # fmt: skip
 
-    def _grids_for(self, images: Tensor) -> tuple[Grid, Grid]:
+    def _grids_for(self, images: Tensor) -> tuple[Grid, ...]:
         pixel_scale, psf, psf_width = self.camera.tolist()
         key = (pixel_scale, psf, psf_width, images.device, images.dtype)
         if key not in self._grids:
             camera = Instrument(
                 image_size=self.image_size, pixel_scale=pixel_scale, psf=PSFS[int(psf)], psf_width=psf_width
             )
-            self._grids = {key: grids(camera, dtype=images.dtype, device=images.device)}
+            coarse, fine = grids(camera, dtype=images.dtype, device=images.device)
+            self._grids = {key: (coarse, fine)}
+            if self.shapelets is not None:  # their steps take several times as long: the first rounds have fewer rays
+                few = grids(camera, share=2, dtype=images.dtype, device=images.device)[1]
+                self._grids = {key: (coarse, few, fine)}
         return self._grids[key]
 
 
@@ -170,7 +186,7 @@ class FittedLens(LensFits):
 
     Args:
         classes: K.
-        image_size, halo, flexible: Arguments of `LensFits`.
+        image_size, halo, flexible, shapelets: Arguments of `LensFits`.
         strength: Inverse of the regularisation of the logistic regression.
         most_images: Largest number of training images.
     """
@@ -205,7 +221,7 @@ class FittedLensResidual(LensFits):
     """Anomaly score from fits of a smooth lens; nothing is learned but the camera.
 
     Args:
-        image_size, halo, flexible: Arguments of `LensFits`.
+        image_size, halo, flexible, shapelets: Arguments of `LensFits`.
         score: One of SCORES.
     """
 

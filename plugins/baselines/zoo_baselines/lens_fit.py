@@ -16,7 +16,7 @@ from torch import Tensor
 
 from zoo_baselines.lens_noise import NoiseLaw, Observation
 from zoo_baselines.lens_pixels import Grid
-from zoo_baselines.smooth_lens import INDEX, NAMES, Kind, draw
+from zoo_baselines.smooth_lens import INDEX, NAMES, SHAPELETS, Kind, draw
 
 _PRIORS: dict[str, tuple[float, float]] = {
     "gamma_1": (0.0, 0.3), "gamma_2": (0.0, 0.3), "halo_x": (0.0, 0.2), "halo_y": (0.0, 0.2),
@@ -25,6 +25,7 @@ _PRIORS: dict[str, tuple[float, float]] = {
     "lens_log_radius": (0.0, 1.0), "lens_log_index": (0.8, 0.5), "lens_e1": (0.0, 0.5), "lens_e2": (0.0, 0.5),
     "multipole_3_cos": (0.0, 0.02), "multipole_3_sin": (0.0, 0.02), "multipole_4_cos": (0.0, 0.02),
     "multipole_4_sin": (0.0, 0.02), "log_psf_width": (0.0, 0.4),
+    "shapelet_log_width": (-1.0, 0.5), **dict.fromkeys(NAMES[SHAPELETS], (0.0, 0.3)),
 }  # fmt: skip
 """Mean and width of weak priors, which keep parameters finite that an image does not determine."""
 
@@ -35,6 +36,7 @@ _LONGEST: dict[str, float] = {
 }  # fmt: skip
 """Longest step of a parameter; 0.5 for others."""
 
+_SHAPELET_WIDTH = -0.5  # logarithm of the first width of shapelets over the half-light radius of the Sersic ellipse
 _DARK = -200.0  # logarithm of an intensity that float32 rounds to 0
 _EASED, _STIFFENED = 0.2, 5.0  # factors of the damping after a step that helps, or does not
 
@@ -81,12 +83,13 @@ def fit_smooth_lens(seen: Observation, grids: Sequence[Grid], kind: Kind, effort
     Args:
         seen: Images and their noise.
         grids: Coarse and fine grid of the camera. A grid of the same pixels with fewer rays may stand between them, for
-            the first round of steps on these pixels.
+            the rounds of steps on these pixels but the last.
         kind: Free parameters.
         effort: Limits of the search.
     """
     coarse, fine = grids[0], grids[-1]
-    simple = dataclasses.replace(kind, multipoles=False, psf_width=False)  # coarse pixels hardly determine the rest
+    plain = dataclasses.replace(kind, shapelets=None)
+    simple = dataclasses.replace(plain, multipoles=False, psf_width=False)  # coarse pixels hardly determine the rest
     small, law = coarse.binned(seen.images), seen.law
     starts = blind_starts(small, law, coarse, simple)
     count, tries = starts.shape[:2]
@@ -108,13 +111,16 @@ def fit_smooth_lens(seen: Observation, grids: Sequence[Grid], kind: Kind, effort
 
     # The noise of a pixel is that of the model's light there, so it follows the fit.
     data = fine.binned(seen.images)
-    rounds = ((effort.fine_steps, 20 * effort.tolerance), (effort.fine_steps, effort.tolerance))
-    for grid, (steps, tolerance) in zip((grids[1], fine), rounds, strict=True):
-        model = draw(chosen, grid, kind).images
+    rounds = [(grids[1], kind, 20 * effort.tolerance), (fine, kind, effort.tolerance)]
+    if kind.shapelets is not None:  # they describe what a Sersic ellipse at about the right place leaves
+        rounds.insert(0, (grids[1], plain, 20 * effort.tolerance))
+        chosen[:, INDEX["shapelet_log_width"]] = chosen[:, INDEX["source_log_radius"]] + _SHAPELET_WIDTH
+    for grid, parts, tolerance in rounds:
+        model = draw(chosen, grid, parts).images
         law = law.measured(data - model, model)
         weight = 1 / law.variance(model)
         chosen, ended = levenberg_marquardt(
-            chosen, data, weight, grid, kind, steps=steps, tolerance=tolerance, leave=effort.leave
+            chosen, data, weight, grid, parts, steps=effort.fine_steps, tolerance=tolerance, leave=effort.leave
         )
     failed = ~(ended.isfinite() & chosen.isfinite().all(1))
     return Fitted(

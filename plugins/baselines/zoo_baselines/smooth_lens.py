@@ -1,4 +1,4 @@
-"""The image of a smooth lens and its derivatives: isothermal halo, external shear, Sersic source, in closed form.
+"""The image of a smooth lens and its derivatives: isothermal halo, external shear, source, in closed form.
 
 Parameters are unconstrained: logarithms of positive numbers, and shapes as vectors. An ellipse has the quadratic form
 z = cosh(s) (x^2 + y^2) + sinh(s) / s (a (y^2 - x^2) ...), s^2 = a^2 + b^2, whose axis ratio is exp(-s): it is smooth
@@ -15,21 +15,25 @@ import torch
 from torch import Tensor
 
 from zoo_baselines.lens_pixels import Grid
+from zoo_baselines.shapelets import HIGHEST_ORDER, Light, orders, shine
 
 NAMES = (
     "log_einstein_radius", "gamma_1", "gamma_2", "halo_x", "halo_y", "halo_e1", "halo_e2",
     "source_x", "source_y", "source_log_radius", "source_log_index", "source_e1", "source_e2", "source_log_intensity",
     "background",
     "lens_log_radius", "lens_log_index", "lens_e1", "lens_e2", "lens_log_intensity",
-    "multipole_3_cos", "multipole_3_sin", "multipole_4_cos", "multipole_4_sin", "log_psf_width",
+    "multipole_3_cos", "multipole_3_sin", "multipole_4_cos", "multipole_4_sin",
+    "shapelet_log_width", *(f"shapelet_{in_x}_{in_y}" for in_x, in_y in orders(HIGHEST_ORDER)), "log_psf_width",
 )  # fmt: skip
-"""Parameters in the order of the last axis. The lens light has the halo's centre. The PSF's width is in units of the
-camera's."""
+"""Parameters in the order of the last axis. The lens light has the halo's centre, shapelets that of the source. The
+PSF's width is in units of the camera's."""
 
 INDEX = {name: number for number, name in enumerate(NAMES)}
 SOURCE = slice(INDEX["source_log_radius"], INDEX["source_log_intensity"] + 1)
 LENS_LIGHT = slice(INDEX["lens_log_radius"], INDEX["lens_log_intensity"] + 1)
 MULTIPOLES = slice(INDEX["multipole_3_cos"], INDEX["multipole_4_sin"] + 1)
+SHAPELETS = slice(INDEX["shapelet_0_0"], INDEX["log_psf_width"])
+"""Coefficients of all orders; those of the first ones come first."""
 _AFTER_THE_PIXELS = (INDEX["background"], INDEX["log_psf_width"])  # without a derivative on the rays
 ROUND = 2e-4  # smallest |e| of a halo: its closed form divides by its flattening
 _CENTRE = 1e-8  # smallest z: the gradient of a Sersic law is infinite at its centre
@@ -45,6 +49,8 @@ class Kind:
         lens_light: Whether the lens galaxy shines.
         multipoles: Whether the halo has multipoles of orders 3 and 4.
         psf_width: Whether the width of the PSF, a Gaussian, is free; False stands for the camera's.
+        shapelets: Highest order of the shapelets that the source has beside its Sersic ellipse; None stands for no
+            shapelets.
     """
 
     ellipsoid: bool = False
@@ -52,6 +58,7 @@ class Kind:
     lens_light: bool = False
     multipoles: bool = False
     psf_width: bool = False
+    shapelets: int | None = None
 
     @property
     def free(self) -> tuple[int, ...]:
@@ -67,7 +74,16 @@ class Kind:
             left_out |= set(NAMES[MULTIPOLES])
         if not self.psf_width:
             left_out.add("log_psf_width")
+        left_out |= set(NAMES[SHAPELETS]) - set(NAMES[self.coefficients])
+        if self.shapelets is None:
+            left_out.add("shapelet_log_width")
         return tuple(number for number, name in enumerate(NAMES) if name not in left_out)
+
+    @property
+    def coefficients(self) -> slice:
+        """Places of the coefficients of the shapelets in NAMES."""
+        count = 0 if self.shapelets is None else len(orders(self.shapelets))
+        return slice(SHAPELETS.start, SHAPELETS.start + count)
 
 
 def sersic_b(index: Tensor) -> tuple[Tensor, Tensor]:
@@ -243,6 +259,12 @@ def draw(parameters: Tensor, grid: Grid, kind: Kind, *, jacobian: bool = False, 
     blur = grid.blur(parameters[:, INDEX["log_psf_width"]]) if kind.psf_width else None
     slopes = jacobian or gradient
     light, (light_x, light_y), by_source = _sersic(beta_x, beta_y, columns[SOURCE], derivatives=slopes)
+    shapelets: Light | None = None
+    if kind.shapelets is not None:
+        log_width = columns[INDEX["shapelet_log_width"]]
+        shapelets = shine(beta_x, beta_y, log_width, parameters[:, kind.coefficients], highest=kind.shapelets)
+        light = light + shapelets.brightness
+        light_x, light_y = light_x + shapelets.gradient[0], light_y + shapelets.gradient[1]
     lens: tuple[Tensor, tuple[Tensor, Tensor], list[Tensor]] | None = None
     if kind.lens_light:
         lens = _sersic(from_x, from_y, columns[LENS_LIGHT], derivatives=slopes)
@@ -279,6 +301,9 @@ def draw(parameters: Tensor, grid: Grid, kind: Kind, *, jacobian: bool = False, 
         if lens is not None:
             everything |= dict(enumerate(lens[2], start=LENS_LIGHT.start))
         everything |= dict(enumerate(by_multipole, start=MULTIPOLES.start))
+        if shapelets is not None:
+            everything[INDEX["shapelet_log_width"]] = shapelets.by_log_width
+            everything |= dict(enumerate(shapelets.by_coefficient.unbind(1), start=SHAPELETS.start))
         planes += [everything[number] for number in kind.free if number not in _AFTER_THE_PIXELS]
     seen = grid.pixels(torch.stack(planes, dim=1), blur)
     result = seen[:, 0] + background
