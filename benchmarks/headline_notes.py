@@ -29,9 +29,20 @@ EXACT = """\
 and the forms of lens and source, all of which are exact in these models, and the halo lies in the middle of every
 image: its score rests on this knowledge and is not a forecast for a survey."""
 REAL_SOURCES = """\
-and the form of the lens, which is exact here, and the halo lies in the middle of every image. It fits a Sersic profile
-for the source, which these galaxies are not."""
-FLEXIBLE = "It fits the width of the PSF and multipoles, too, which these models do not have."
+and the form of the lens, which is exact here, and the halo lies in the middle of every image. {source}"""
+LENSES = {
+    "fitted_lens": ("the PSF, ", "", "It fits a Sersic profile for the source, which these galaxies are not."),
+    "flexible_lens": (
+        "", "It fits the width of the PSF and multipoles, too, which these models do not have.",
+        "It fits a Sersic profile for the source, which these galaxies are not.",
+    ),
+    "shapelet_lens": (
+        "the PSF, ", "It fits shapelets to the source, too, which these models do not need.",
+        "It fits a Sersic profile and shapelets for the source, which describe other galaxies as well.",
+    ),
+}  # fmt: skip
+"""Fitted lens -> what it is given beside the rest, a sentence where sources are Sersic ellipses, and one where they are
+real galaxies."""
 
 
 def notes(recorded: Sequence[Run]) -> str:
@@ -109,11 +120,13 @@ def phases_note(runs: Sequence[Run]) -> str:
 def fitted_notes(runs: Sequence[Run]) -> list[str]:
     """Return what each fitted lens of the table is given that the networks have to learn."""
     told = []
-    forms = REAL_SOURCES if name_of(runs[0].cell) == "real_sources" else EXACT
-    for name, psf, further in (("fitted_lens", "the PSF, ", ""), ("flexible_lens", "", f" {FLEXIBLE}")):
+    real = name_of(runs[0].cell) == "real_sources"
+    for name, (psf, on_sersic, on_real) in LENSES.items():
+        forms, further = (REAL_SOURCES.format(source=on_real), "") if real else (EXACT, on_sersic)
         found = [run.cell.hparams["most_images"] for run in runs if run.cell.model == f"baselines/{name}"]
         if found:
-            told.append(FITTED.format(name=f"baselines/{name}", psf=psf, forms=forms, most=found[0]) + further)
+            note = FITTED.format(name=f"baselines/{name}", psf=psf, forms=forms, most=found[0])
+            told.append(f"{note} {further}".rstrip())
     return told
 
 

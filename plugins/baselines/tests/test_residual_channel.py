@@ -126,6 +126,7 @@ def test_a_gpu_is_never_waited_for(kind, fitted, monkeypatch):
     camera = Camera(**{**{name: getattr(CAMERA, name) for name in CAMERA.__struct_fields__}, **kind})
     for steps in ("STEPS", "FLEXIBLE_STEPS", "SHAPELET_EFFORT"):  # all steps are alike
         monkeypatch.setattr(residual_channel, steps, {"coarse_steps": 1, "fine_steps": 1})
+    monkeypatch.setattr(residual_channel, "_ON_A_GPU", 1 << 14)  # one batch
     copies = []
     try:
         with FakeTensorMode():

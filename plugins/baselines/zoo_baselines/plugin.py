@@ -190,6 +190,18 @@ def zoo_models() -> list[ModelSpec]:
             tasks=("anomaly",),
             card=f"The fits are those of `baselines/flexible_lens`.\n{_FLEXIBLE}\n{_SCORE}",
         ),
+        ModelSpec(
+            id="baselines/shapelet_lens_residual",
+            target="zoo_baselines.fitted_lens:fitted_lens_residual",
+            summary="anomaly score: gain by one mass added to a fit whose source has shapelets",
+            tags=("baseline", "physics"),
+            parameters=0,
+            defaults={"halo": "auto", "shapelets": 10, "score": "gain"},
+            search_space={"shapelets": [4, 6, 8, 10, 12], "score": ["chi_square", "gain"]},
+            fits_itself=True,
+            tasks=("anomaly",),
+            card=f"The fits are those of `baselines/shapelet_lens`.\n{_SHAPELETS}\n{_SCORE}",
+        ),
     ]
 
 
@@ -223,9 +235,9 @@ def zoo_channels() -> list[ChannelSpec]:
             arguments={"free_centre": False},
             limits="On lenses that are not in the middle of the image, networks with this channel take nearly every "
             "smooth lens for one with substructure.",
-            card=f"{_RESIDUAL}{_SERSIC_ONLY}\nThe halo's centre is the middle of the image, as in Models A and B: a shift of the "
-            "light, which substructure causes there, stays in the residual. For lenses that lie elsewhere, take "
-            "`baselines/residual`.",
+            card=f"{_RESIDUAL}{_SERSIC_ONLY}\nThe halo's centre is the middle of the image, as in Models A and B: a "
+            "shift of the light, which substructure causes there, stays in the residual. For lenses that lie "
+            "elsewhere, take `baselines/residual`.",
         ),
         ChannelSpec(
             id="baselines/residual_flexible",

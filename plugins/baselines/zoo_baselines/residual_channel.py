@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,11 +17,11 @@ from zoo_baselines.smooth_lens import Kind, draw
 
 LARGEST = 30.0
 """Largest residual in units of the noise; beyond it a fit has failed, or the image is not of a lens."""
-STEPS = {"coarse_steps": 6, "fine_steps": 5}
+STEPS: dict[str, Any] = {"coarse_steps": 6, "fine_steps": 5}
 """Steps from each start, and in each of two rounds on the fine grid. More of them lower chi square by less than 0.1."""
-FLEXIBLE_STEPS = {"coarse_steps": 6, "fine_steps": 12}
+FLEXIBLE_STEPS: dict[str, Any] = {"coarse_steps": 6, "fine_steps": 12}
 """Steps of a fit with multipoles and a free width of the PSF: enough for smooth lenses (chi square within 1)."""
-SHAPELET_EFFORT = {"coarse_steps": 6, "fine_steps": 25, "tolerance": 0.5}
+SHAPELET_EFFORT: dict[str, Any] = {"coarse_steps": 6, "fine_steps": 25, "tolerance": 0.5}
 """Limits of a fit with shapelets, which has three rounds: fewer steps leave some sources half fitted."""
 _ON_A_CPU, _ON_A_GPU = 4, 1024
 """Images that are fitted together; with shapelets, whose derivatives take more memory, fewer."""

@@ -96,20 +96,24 @@ def test_the_table_of_accuracies_is_the_recorded_one_and_its_rays_are_those_of_t
 
 def test_the_figures_of_the_fitted_lens_are_the_recorded_ones() -> None:
     record = (ROOT / "benchmarks" / "results" / "fitted_lens.md").read_text(encoding="utf-8")
-    recorded, shown = (
-        {cells[0].replace("`", ""): dict(zip(names, cells[1:], strict=True)) for cells in rows}
-        for names, rows in (cells_of(record, "| | modelA"), cells_of(PAGE, "| 201 images of each |"))
-    )
+    rigid, flexible, shapelets = (figures_of(part, "| | modelA") for part in record.split("\n## ")[1:])
+    shown = figures_of(PAGE, "| 201 images of each |")
     assert len(shown) == 4
     for name, values in shown.items():
-        assert values == {data: f"{float(recorded[name][f'{data}, rigid']):.3f}" for data in values}
-    flexible = [
-        recorded["macro AUC of the classifier without halo_offset"][f"{data}, flexible"]
-        for data in ("modelA", "modelB")
-    ]
-    a, b = (f"{float(value):.3f}".lstrip("0") for value in flexible)
-    assert f"reaches {a} on `modelA` and {b} on `modelB`" in " ".join(PAGE.split())
-    assert set(recorded["images"].values()) == {"201"}
+        assert values == {data: f"{float(rigid[name][data]):.3f}" for data in values}
+    of_the_best = "macro AUC of the classifier without halo_offset"
+    page = " ".join(PAGE.split())
+    a, b = (f"{float(flexible[of_the_best][data]):.3f}".lstrip("0") for data in ("modelA", "modelB"))
+    assert f"reaches {a} on `modelA` and {b} on `modelB`" in page
+    real = [f"{float(fits[of_the_best]['real_sources']):.3f}".lstrip("0") for fits in (rigid, flexible, shapelets)]
+    assert "{} with a Sersic source, {} with multipoles, too, and {} with shapelets".format(*real) in page
+    assert {count for fits in (rigid, flexible, shapelets) for count in fits["images"].values()} == {"201"}
+
+
+def figures_of(text: str, heading: str) -> dict[str, dict[str, str]]:
+    """Return the cells of a table by the name of their row, and by that of their column."""
+    names, rows = cells_of(text, heading)
+    return {cells[0].replace("`", ""): dict(zip(names, cells[1:], strict=True)) for cells in rows}
 
 
 def cells_of(text: str, heading: str) -> tuple[list[str], list[list[str]]]:
