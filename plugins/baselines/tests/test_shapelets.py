@@ -7,6 +7,7 @@ import pytest
 import torch
 from fittools import CAMERA, SECONDS, SKY, build, splits_of
 from numpy.polynomial.hermite import hermval
+from zoo_baselines import shapelets
 from zoo_baselines.lens_features import FEATURES, features_of
 from zoo_baselines.lens_fit import Effort, fit_smooth_lens
 from zoo_baselines.lens_noise import observed
@@ -28,7 +29,7 @@ def light(coefficients: torch.Tensor, *, highest: int, width: float = 1.0):
 
 def test_terms_are_products_of_hermite_polynomials_and_a_gaussian():
     width = 0.7
-    terms = light(torch.zeros(1, 28, dtype=torch.float64), highest=6, width=width).by_coefficient[0].numpy()
+    terms = light(torch.zeros(1, 28, dtype=torch.float64), highest=6, width=width).derivatives[0, 1:].numpy()
     u = AXIS.numpy() / width
     each = [
         hermval(u, np.eye(7)[n]) * np.exp(-u * u / 2) / math.sqrt(2**n * math.factorial(n) * math.sqrt(math.pi))
@@ -40,7 +41,7 @@ def test_terms_are_products_of_hermite_polynomials_and_a_gaussian():
 
 def test_terms_of_all_orders_are_orthonormal():
     count = len(orders(HIGHEST_ORDER))
-    terms = light(torch.zeros(1, count, dtype=torch.float64), highest=HIGHEST_ORDER).by_coefficient[0].flatten(1)
+    terms = light(torch.zeros(1, count, dtype=torch.float64), highest=HIGHEST_ORDER).derivatives[0, 1:].flatten(1)
     products = terms @ terms.T * (AXIS[1] - AXIS[0]) ** 2
     torch.testing.assert_close(products, torch.eye(count, dtype=torch.float64), atol=1e-4, rtol=0)
 
@@ -61,8 +62,11 @@ def test_derivatives_are_those_of_finite_differences():
         return shine(at[0] + dx, at[1] + dy, log_width + dw, coefficients, highest=5)
 
     found = brightness()
+    torch.testing.assert_close(
+        shapelets.brightness(*at, log_width, coefficients, highest=5), found.brightness, atol=1e-12, rtol=0
+    )
     for ours, moves in (
-        (found.gradient[0], {"dx": step}), (found.gradient[1], {"dy": step}), (found.by_log_width, {"dw": step}),
+        (found.gradient[0], {"dx": step}), (found.gradient[1], {"dy": step}), (found.derivatives[:, 0], {"dw": step}),
     ):  # fmt: skip
         back = {name: -value for name, value in moves.items()}
         expected = (brightness(**moves).brightness - brightness(**back).brightness) / (2 * step)

@@ -120,7 +120,15 @@ def fit_smooth_lens(seen: Observation, grids: Sequence[Grid], kind: Kind, effort
         law = law.measured(data - model, model)
         weight = 1 / law.variance(model)
         chosen, ended = levenberg_marquardt(
-            chosen, data, weight, grid, parts, steps=effort.fine_steps, tolerance=tolerance, leave=effort.leave
+            chosen,
+            data,
+            weight,
+            grid,
+            parts,
+            steps=effort.fine_steps,
+            tolerance=tolerance,
+            leave=effort.leave,
+            slopes=None if parts.shapelets is None else grids[1],
         )
     failed = ~(ended.isfinite() & chosen.isfinite().all(1))
     return Fitted(
@@ -165,6 +173,7 @@ def levenberg_marquardt(
     steps: int,
     tolerance: float,
     leave: bool = True,
+    slopes: Grid | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Minimise chi square and priors from given parameters; return the best parameters and their objective.
 
@@ -176,7 +185,10 @@ def levenberg_marquardt(
         steps: Most steps.
         tolerance: Decrease of the objective at which an image is done.
         leave: See `Effort`.
+        slopes: Grid of the same pixels with fewer rays, on which derivatives are taken; None: on `grid`. They decide
+            where a step leads, and not whether it is taken.
     """
+    slopes = slopes or grid
     means, precisions, longest, free = _limits_on(kind, parameters.device)
     root = weight.sqrt()
     best, lowest = parameters, torch.full_like(parameters[:, 0], torch.inf, dtype=torch.float64)
@@ -186,18 +198,21 @@ def levenberg_marquardt(
     result, result_lowest = parameters.clone(), lowest.clone()
     places = torch.arange(len(parameters), device=parameters.device)
     for step in range(steps + 1):
-        drawn = draw(trial, grid, kind, jacobian=True)
-        assert drawn.jacobian is not None
+        drawn = draw(trial, grid, kind, jacobian=slopes is grid)
+        derivatives = drawn.jacobian if slopes is grid else draw(trial, slopes, kind, jacobian=True).jacobian
+        assert derivatives is not None
         residual = ((data - drawn.images) * root).flatten(1).double()
-        jacobian = (drawn.jacobian * root[:, None]).flatten(2).double()
+        jacobian = (derivatives * root[:, None]).flatten(2)
+        if kind.shapelets is None:  # with their many parameters float32 is three times as fast, and priors suffice
+            jacobian = jacobian.double()
         off = means - trial.index_select(1, free).double()
         objective = (residual * residual).sum(1) + (precisions * off * off).sum(1)
         objective = torch.where(objective.isfinite(), objective, torch.inf)
         better = objective < lowest
         gain = torch.where(lowest.isinf(), torch.inf, lowest - objective)
         best, lowest = torch.where(better[:, None], trial, best), torch.where(better, objective, lowest)
-        normal = torch.where(better[:, None, None], torch.bmm(jacobian, jacobian.mT), normal)
-        new_slope = torch.bmm(jacobian, residual[:, :, None])[..., 0] + precisions * off
+        normal = torch.where(better[:, None, None], torch.bmm(jacobian, jacobian.mT).double(), normal)
+        new_slope = torch.bmm(jacobian, residual[:, :, None].to(jacobian.dtype))[..., 0].double() + precisions * off
         slope = torch.where(better[:, None], new_slope, slope)
         damping = torch.where(better, damping * _EASED, damping * _STIFFENED).clamp(1e-7, 1e6)
         if step == steps:

@@ -29,18 +29,23 @@ class Light:
     Args:
         brightness: [n, P, P].
         gradient: [n, P, P] each, in x and in y.
-        by_log_width: [n, P, P] derivative in the logarithm of the width.
-        by_coefficient: [n, K, P, P] the terms themselves.
+        derivatives: [n, 1 + K, P, P] in the logarithm of the width and in the coefficients.
     """
 
     brightness: Tensor
     gradient: tuple[Tensor, Tensor]
-    by_log_width: Tensor
-    by_coefficient: Tensor
+    derivatives: Tensor
+
+
+def brightness(x: Tensor, y: Tensor, log_width: Tensor, coefficients: Tensor, *, highest: int) -> Tensor:
+    """Return the surface brightness [n, P, P] of a sum of shapelets; `shine` explains the arguments."""
+    shrink = torch.exp(-log_width)
+    in_x, in_y = _hermite_functions(x * shrink, highest), _hermite_functions(y * shrink, highest)
+    return _total(_squared(coefficients, highest, highest), in_x, in_y)
 
 
 def shine(x: Tensor, y: Tensor, log_width: Tensor, coefficients: Tensor, *, highest: int) -> Light:
-    """Return the light of a sum of shapelets.
+    """Return the light of a sum of shapelets, with its derivatives.
 
     Args:
         x, y: [n, P, P] from the centre.
@@ -51,22 +56,28 @@ def shine(x: Tensor, y: Tensor, log_width: Tensor, coefficients: Tensor, *, high
     shrink = torch.exp(-log_width)
     u, v = x * shrink, y * shrink
     in_x, in_y = _hermite_functions(u, highest + 1), _hermite_functions(v, highest + 1)
+    weights = _squared(coefficients, highest, highest + 1)
+    slope = _derivative(highest + 1, like=weights)
+    by_u, by_v = _total(slope @ weights, in_x, in_y), _total(weights @ slope.mT, in_x, in_y)
     columns, rows = _orders_on(highest, x.device)
-    square = coefficients.new_zeros(len(coefficients), highest + 2, highest + 2)
-    square[:, columns, rows] = coefficients
-    slope = _derivative(highest + 1, like=square)
-
-    def total(weights: Tensor) -> Tensor:
-        """Return the sum of weights [n, highest + 2, highest + 2] times the products of all Hermite functions."""
-        return (in_x * torch.einsum("nij,njab->niab", weights, in_y)).sum(1)
-
-    by_u, by_v = total(slope @ square), total(square @ slope.mT)
     return Light(
-        brightness=total(square),
+        brightness=_total(weights, in_x, in_y),
         gradient=(by_u * shrink, by_v * shrink),
-        by_log_width=-(u * by_u + v * by_v),
-        by_coefficient=in_x[:, columns] * in_y[:, rows],
+        derivatives=torch.cat([-(u * by_u + v * by_v)[:, None], in_x[:, columns] * in_y[:, rows]], dim=1),
     )
+
+
+def _squared(coefficients: Tensor, highest: int, side: int) -> Tensor:
+    """Return coefficients [n, K] by their orders in x and in y, [n, side + 1, side + 1]."""
+    columns, rows = _orders_on(highest, coefficients.device)
+    weights = coefficients.new_zeros(len(coefficients), side + 1, side + 1)
+    weights[:, columns, rows] = coefficients
+    return weights
+
+
+def _total(weights: Tensor, in_x: Tensor, in_y: Tensor) -> Tensor:
+    """Return the sum [n, P, P] of products of functions [n, N, P, P] of x and of y, by weights [n, N, N]."""
+    return (in_x * torch.einsum("nij,njab->niab", weights, in_y)).sum(1)
 
 
 @functools.cache

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from zoo_baselines.lens_pixels import Grid
-from zoo_baselines.shapelets import HIGHEST_ORDER, Light, orders, shine
+from zoo_baselines.shapelets import HIGHEST_ORDER, Light, brightness, orders, shine
 
 NAMES = (
     "log_einstein_radius", "gamma_1", "gamma_2", "halo_x", "halo_y", "halo_e1", "halo_e2",
@@ -261,10 +261,13 @@ def draw(parameters: Tensor, grid: Grid, kind: Kind, *, jacobian: bool = False, 
     light, (light_x, light_y), by_source = _sersic(beta_x, beta_y, columns[SOURCE], derivatives=slopes)
     shapelets: Light | None = None
     if kind.shapelets is not None:
-        log_width = columns[INDEX["shapelet_log_width"]]
-        shapelets = shine(beta_x, beta_y, log_width, parameters[:, kind.coefficients], highest=kind.shapelets)
-        light = light + shapelets.brightness
-        light_x, light_y = light_x + shapelets.gradient[0], light_y + shapelets.gradient[1]
+        sum_of = beta_x, beta_y, columns[INDEX["shapelet_log_width"]], parameters[:, kind.coefficients]
+        if slopes:
+            shapelets = shine(*sum_of, highest=kind.shapelets)
+            light_x, light_y = light_x + shapelets.gradient[0], light_y + shapelets.gradient[1]
+            light = light + shapelets.brightness
+        else:
+            light = light + brightness(*sum_of, highest=kind.shapelets)
     lens: tuple[Tensor, tuple[Tensor, Tensor], list[Tensor]] | None = None
     if kind.lens_light:
         lens = _sersic(from_x, from_y, columns[LENS_LIGHT], derivatives=slopes)
@@ -302,8 +305,7 @@ def draw(parameters: Tensor, grid: Grid, kind: Kind, *, jacobian: bool = False, 
             everything |= dict(enumerate(lens[2], start=LENS_LIGHT.start))
         everything |= dict(enumerate(by_multipole, start=MULTIPOLES.start))
         if shapelets is not None:
-            everything[INDEX["shapelet_log_width"]] = shapelets.by_log_width
-            everything |= dict(enumerate(shapelets.by_coefficient.unbind(1), start=SHAPELETS.start))
+            everything |= dict(enumerate(shapelets.derivatives.unbind(1), start=INDEX["shapelet_log_width"]))
         planes += [everything[number] for number in kind.free if number not in _AFTER_THE_PIXELS]
     seen = grid.pixels(torch.stack(planes, dim=1), blur)
     result = seen[:, 0] + background
