@@ -17,7 +17,7 @@ from zoo_baselines.fit_cache import InMemory, file_of, image_keys, read, write
 from zoo_baselines.lens_features import FEATURES, features_of, prepare
 from zoo_baselines.lens_fit import Effort, fit_smooth_lens, in_threads
 from zoo_baselines.lens_noise import observed
-from zoo_baselines.lens_pixels import Grid, grids
+from zoo_baselines.lens_pixels import Grid, grids, grids_with_fewer_rays
 from zoo_baselines.linear import Linear
 from zoo_baselines.shapelets import HIGHEST_ORDER
 from zoo_baselines.smooth_lens import Kind
@@ -58,7 +58,8 @@ class LensFits(nn.Module):
             raise UsageError(f"halo={halo!r} is not one of {', '.join(HALOES)}.")
         if shapelets not in (None, *range(HIGHEST_ORDER + 1)):
             raise UsageError(f"shapelets={shapelets!r} is not an order from 0 to {HIGHEST_ORDER}.")
-        self.image_size, self.halo, self.flexible, self.shapelets = image_size, halo, flexible, shapelets
+        self.image_size, self.halo, self.flexible = image_size, halo, flexible
+        self.shapelets = None if shapelets is None else int(shapelets)
         self.register_buffer("camera", torch.tensor([6.4 / image_size, 0.0, 0.1], dtype=torch.float64))
         self.register_buffer("noise", torch.zeros(2, dtype=torch.float64))
         self.register_buffer("parts", torch.tensor([float(halo == "ellipsoid"), 0.0]))
@@ -173,11 +174,8 @@ class LensFits(nn.Module):
             camera = Instrument(
                 image_size=self.image_size, pixel_scale=pixel_scale, psf=PSFS[int(psf)], psf_width=psf_width
             )
-            coarse, fine = grids(camera, dtype=images.dtype, device=images.device)
-            self._grids = {key: (coarse, fine)}
-            if self.shapelets is not None:  # their steps take several times as long: the first rounds have fewer rays
-                few = grids(camera, share=2, dtype=images.dtype, device=images.device)[1]
-                self._grids = {key: (coarse, few, fine)}
+            make = grids if self.shapelets is None else grids_with_fewer_rays  # their steps take several times as long
+            self._grids = {key: make(camera, dtype=images.dtype, device=images.device)}
         return self._grids[key]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from zoo_baselines.lens_fit import Fitted
 from zoo_baselines.lens_noise import Observation
 from zoo_baselines.lens_pixels import Grid
-from zoo_baselines.smooth_lens import INDEX, Kind, draw
+from zoo_baselines.smooth_lens import INDEX, SHAPELETS, Kind, draw
 
 FEATURES = (
     "log_chi_square", "log_chi_square_arc", "log_chi_square_dark", "share_above_3_sigma", "kurtosis",
@@ -45,7 +45,7 @@ def features_of(seen: Observation, fitted: Fitted, grid: Grid, kind: Kind) -> Te
     assert drawn.gradient is not None
     sigma = fitted.law.variance(drawn.images).sqrt()
     residual = (grid.binned(seen.images) - drawn.images) / sigma
-    p = {name: fitted.parameters[:, number].double() for name, number in INDEX.items()}
+    p = {name: fitted.parameters[:, number].double() for name, number in INDEX.items() if number < SHAPELETS.start}
     sky = fitted.law.floor.sqrt()[:, None, None]
     arc = (drawn.images > 3 * sky).double()
     square = residual.double() ** 2  # a Pearson chi square of 1 per pixel where the lens is smooth

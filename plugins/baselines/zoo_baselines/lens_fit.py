@@ -36,7 +36,6 @@ _LONGEST: dict[str, float] = {
 }  # fmt: skip
 """Longest step of a parameter; 0.5 for others."""
 
-_SHAPELET_WIDTH = -0.5  # logarithm of the first width of shapelets over the half-light radius of the Sersic ellipse
 _DARK = -200.0  # logarithm of an intensity that float32 rounds to 0
 _EASED, _STIFFENED = 0.2, 5.0  # factors of the damping after a step that helps, or does not
 
@@ -83,7 +82,7 @@ def fit_smooth_lens(seen: Observation, grids: Sequence[Grid], kind: Kind, effort
     Args:
         seen: Images and their noise.
         grids: Coarse and fine grid of the camera. A grid of the same pixels with fewer rays may stand between them, for
-            the rounds of steps on these pixels but the last.
+            the rounds of steps on these pixels but the last, and with shapelets for the derivatives of the last, too.
         kind: Free parameters.
         effort: Limits of the search.
     """
@@ -114,7 +113,7 @@ def fit_smooth_lens(seen: Observation, grids: Sequence[Grid], kind: Kind, effort
     rounds = [(grids[1], kind, 20 * effort.tolerance), (fine, kind, effort.tolerance)]
     if kind.shapelets is not None:  # they describe what a Sersic ellipse at about the right place leaves
         rounds.insert(0, (grids[1], plain, 20 * effort.tolerance))
-        chosen[:, INDEX["shapelet_log_width"]] = chosen[:, INDEX["source_log_radius"]] + _SHAPELET_WIDTH
+        chosen[:, INDEX["shapelet_log_width"]] = _PRIORS["shapelet_log_width"][0]
     for grid, parts, tolerance in rounds:
         model = draw(chosen, grid, parts).images
         law = law.measured(data - model, model)
@@ -128,7 +127,7 @@ def fit_smooth_lens(seen: Observation, grids: Sequence[Grid], kind: Kind, effort
             steps=effort.fine_steps,
             tolerance=tolerance,
             leave=effort.leave,
-            slopes=None if parts.shapelets is None else grids[1],
+            derivative_grid=None if parts.shapelets is None else grids[1],
         )
     failed = ~(ended.isfinite() & chosen.isfinite().all(1))
     return Fitted(
@@ -156,7 +155,8 @@ def in_threads(fit: Callable[[Tensor], Tensor], images: Tensor, *, at_a_time: in
 def without_light(like: Tensor) -> Tensor:
     """Return the parameters of images without source and lens light, [n, len(NAMES)], of the type of `like`.
 
-    Their residuals are the images, and their derivatives vanish: features of these are finite for every image.
+    Their residuals are the images, and their sources have no gradient, so an added mass changes nothing: features of
+    these are finite for every image.
     """
     parameters = torch.zeros_like(like)
     parameters[:, [INDEX["source_log_intensity"], INDEX["lens_log_intensity"]]] = _DARK
@@ -173,7 +173,7 @@ def levenberg_marquardt(
     steps: int,
     tolerance: float,
     leave: bool = True,
-    slopes: Grid | None = None,
+    derivative_grid: Grid | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Minimise chi square and priors from given parameters; return the best parameters and their objective.
 
@@ -185,10 +185,10 @@ def levenberg_marquardt(
         steps: Most steps.
         tolerance: Decrease of the objective at which an image is done.
         leave: See `Effort`.
-        slopes: Grid of the same pixels with fewer rays, on which derivatives are taken; None: on `grid`. They decide
-            where a step leads, and not whether it is taken.
+        derivative_grid: Grid of the same pixels with fewer rays, on which derivatives are taken; None: on `grid`. They
+            decide where a step leads, and not whether it is taken.
     """
-    slopes = slopes or grid
+    derivative_grid = derivative_grid or grid
     means, precisions, longest, free = _limits_on(kind, parameters.device)
     root = weight.sqrt()
     best, lowest = parameters, torch.full_like(parameters[:, 0], torch.inf, dtype=torch.float64)
@@ -198,12 +198,15 @@ def levenberg_marquardt(
     result, result_lowest = parameters.clone(), lowest.clone()
     places = torch.arange(len(parameters), device=parameters.device)
     for step in range(steps + 1):
-        drawn = draw(trial, grid, kind, jacobian=slopes is grid)
-        derivatives = drawn.jacobian if slopes is grid else draw(trial, slopes, kind, jacobian=True).jacobian
+        on_one = derivative_grid is grid
+        drawn = draw(trial, grid, kind, jacobian=on_one)
+        derivatives = drawn.jacobian if on_one else draw(trial, derivative_grid, kind, jacobian=True).jacobian
         assert derivatives is not None
         residual = ((data - drawn.images) * root).flatten(1).double()
         jacobian = (derivatives * root[:, None]).flatten(2)
-        if kind.shapelets is None:  # with their many parameters float32 is three times as fast, and priors suffice
+        if kind.shapelets is None:
+            # With shapelets the product stays in the type of the images: in float32 it takes a third of the time, and
+            # its rounding errors are smaller than the precision of the coefficients' priors.
             jacobian = jacobian.double()
         off = means - trial.index_select(1, free).double()
         objective = (residual * residual).sum(1) + (precisions * off * off).sum(1)

@@ -165,6 +165,15 @@ def make_grid(
     )  # fmt: skip
 
 
+def grids_with_fewer_rays(
+    instrument: Instrument, *, dtype: torch.dtype = torch.float32, device: torch.device | None = None
+) -> tuple[Grid, Grid, Grid]:
+    """Return a grid of coarse pixels with few rays, one of a camera's pixels with few rays, and one with all rays."""
+    coarse, few = grids(instrument, share=2, dtype=dtype, device=device)
+    fine = grids(instrument, dtype=dtype, device=device)[1]
+    return coarse, few if few.x.numel() < fine.x.numel() else fine, fine
+
+
 def grids(
     instrument: Instrument,
     *,

@@ -12,7 +12,7 @@ from zoo.data.channels import Camera
 from zoo.lensing.instrument import Instrument
 from zoo_baselines.lens_fit import Effort, fit_smooth_lens, in_threads
 from zoo_baselines.lens_noise import observed
-from zoo_baselines.lens_pixels import Grid, grids
+from zoo_baselines.lens_pixels import Grid, grids_with_fewer_rays
 from zoo_baselines.smooth_lens import Kind, draw
 
 LARGEST = 30.0
@@ -73,5 +73,4 @@ def _grids_on(camera: Camera, device: torch.device) -> tuple[Grid, Grid, Grid]:
     instrument = Instrument(
         image_size=camera.image_size, pixel_scale=camera.pixel_scale, psf=camera.psf, psf_width=camera.psf_width
     )
-    coarse, few = grids(instrument, share=2, device=device)
-    return coarse, few, grids(instrument, device=device)[1]
+    return grids_with_fewer_rays(instrument, device=device)

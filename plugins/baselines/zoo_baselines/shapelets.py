@@ -1,7 +1,8 @@
-"""Shapelets: light of a source that no Sersic ellipse describes, as a sum of terms with a coefficient each.
+"""Shapelets: light of a source that differs from a Sersic ellipse, as a sum of terms with a coefficient each.
 
-The terms are those of Refregier 2003 (astro-ph/0105178) in Cartesian form: products of a Hermite function of x and one
-of y. As the source of a lens they are used as in Birrer, Amara & Refregier 2015 (arXiv:1504.07629).
+The terms are those of Refregier 2003 (astro-ph/0105178) in Cartesian form, times the width: products of an orthonormal
+Hermite function of x / width and one of y / width. As the source of a lens they are used as in Birrer, Amara &
+Refregier 2015 (arXiv:1504.07629).
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def shine(x: Tensor, y: Tensor, log_width: Tensor, coefficients: Tensor, *, high
 
     Args:
         x, y: [n, P, P] from the centre.
-        log_width: [n, 1, 1] logarithm of the standard deviation of the amplitude's Gaussian, which all terms contain.
+        log_width: [n, 1, 1] logarithm of the width w in arcsec; every term contains exp(-r^2 / 2 w^2).
         coefficients: [n, K] in the order of `orders(highest)`.
         highest: Largest sum of the orders of a term.
     """

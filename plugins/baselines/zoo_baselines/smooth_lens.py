@@ -243,7 +243,7 @@ def draw(parameters: Tensor, grid: Grid, kind: Kind, *, jacobian: bool = False, 
         jacobian: Whether to return the derivatives in the free parameters.
         gradient: Whether to return the gradient in the source plane.
     """
-    columns = _columns(parameters)
+    columns = _columns(parameters[:, : SHAPELETS.start])  # a view of each of the many coefficients would take time
     log_radius, gamma_1, gamma_2, halo_x, halo_y, e1, e2, source_x, source_y = columns[:9]
     background = columns[INDEX["background"]]
     x, y = grid.x[None], grid.y[None]
@@ -261,13 +261,13 @@ def draw(parameters: Tensor, grid: Grid, kind: Kind, *, jacobian: bool = False, 
     light, (light_x, light_y), by_source = _sersic(beta_x, beta_y, columns[SOURCE], derivatives=slopes)
     shapelets: Light | None = None
     if kind.shapelets is not None:
-        sum_of = beta_x, beta_y, columns[INDEX["shapelet_log_width"]], parameters[:, kind.coefficients]
+        log_width, coefficients = columns[INDEX["shapelet_log_width"]], parameters[:, kind.coefficients]
         if slopes:
-            shapelets = shine(*sum_of, highest=kind.shapelets)
+            shapelets = shine(beta_x, beta_y, log_width, coefficients, highest=kind.shapelets)
             light_x, light_y = light_x + shapelets.gradient[0], light_y + shapelets.gradient[1]
             light = light + shapelets.brightness
         else:
-            light = light + brightness(*sum_of, highest=kind.shapelets)
+            light = light + brightness(beta_x, beta_y, log_width, coefficients, highest=kind.shapelets)
     lens: tuple[Tensor, tuple[Tensor, Tensor], list[Tensor]] | None = None
     if kind.lens_light:
         lens = _sersic(from_x, from_y, columns[LENS_LIGHT], derivatives=slopes)
