@@ -34,11 +34,13 @@ LENSES = {
     "fitted_lens": ("the PSF, ", "", "It fits a Sersic profile for the source, which these galaxies are not."),
     "flexible_lens": (
         "", "It fits the width of the PSF and multipoles, too, which these models do not have.",
-        "It fits a Sersic profile for the source, which these galaxies are not.",
+        "It fits the width of the PSF and multipoles, too, and a Sersic profile for the source, which these galaxies "
+        "are not.",
     ),
     "shapelet_lens": (
         "the PSF, ", "It fits shapelets to the source, too, which these models do not need.",
-        "It fits a Sersic profile and shapelets for the source, which describe other galaxies as well.",
+        "It fits a Sersic profile and shapelets for the source, which describe a part of the structure of these "
+        "galaxies.",
     ),
 }  # fmt: skip
 """Fitted lens -> what it is given beside the rest, a sentence where sources are Sersic ellipses, and one where they are

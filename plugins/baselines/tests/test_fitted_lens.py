@@ -187,7 +187,8 @@ def test_the_parts_of_the_lens_follow_the_population(common, ellipsoid, light, t
     assert network._kind() == Kind(ellipsoid=ellipsoid, lens_light=light)
 
 
-def test_a_failed_fit_has_the_features_of_an_image_without_a_lens(monkeypatch, noisy):
+@pytest.mark.parametrize("kind", [Kind(), Kind(shapelets=3)], ids=["sersic", "shapelets"])
+def test_a_failed_fit_has_the_features_of_an_image_without_a_lens(kind, monkeypatch, noisy):
     blind_starts = lens_fit.blind_starts
 
     def second_without(*arguments):
@@ -196,11 +197,11 @@ def test_a_failed_fit_has_the_features_of_an_image_without_a_lens(monkeypatch, n
         return starts
 
     seen = observed(noisy(3), seconds=SECONDS, sky=SKY)
-    whole = features_of(seen, fit_smooth_lens(seen, GRIDS, Kind(), Effort()), GRIDS[1], Kind())
+    whole = features_of(seen, fit_smooth_lens(seen, GRIDS, kind, Effort()), GRIDS[1], kind)
     monkeypatch.setattr(lens_fit, "blind_starts", second_without)
-    fitted = fit_smooth_lens(seen, GRIDS, Kind(), Effort())
+    fitted = fit_smooth_lens(seen, GRIDS, kind, Effort())
     assert fitted.failed.tolist() == [False, True, False]
-    columns = features_of(seen, fitted, GRIDS[1], Kind())
+    columns = features_of(seen, fitted, GRIDS[1], kind)
     assert columns.isfinite().all()
     np.testing.assert_allclose(columns[[0, 2]], whole[[0, 2]], atol=1e-3)
     failed = dict(zip(FEATURES, columns[1].tolist(), strict=True))

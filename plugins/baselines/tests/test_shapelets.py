@@ -98,9 +98,9 @@ def test_a_mass_before_a_source_with_clumps_is_found(noisy):
 
 def test_a_sersic_source_is_fitted_as_well_with_shapelets(some_lenses):
     parameters = some_lenses(3, seed=4)
-    images = draw(parameters.float(), grids(CAMERA)[1], Kind()).images
-    images = images + 0.02 * torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
-    seen = observed(images)
+    clean = draw(parameters.float(), grids(CAMERA)[1], Kind()).images
+    counts = torch.poisson((4 * clean + SKY) * SECONDS, generator=torch.Generator().manual_seed(1))
+    seen = observed(counts / SECONDS - SKY, seconds=SECONDS, sky=SKY)
     fits = [fit_smooth_lens(seen, grids(CAMERA), Kind(shapelets=order), Effort()) for order in (None, 6)]
     assert (fits[1].objective < fits[0].objective + 1).all()  # there are more parameters
     radius = INDEX["log_einstein_radius"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from zoo_baselines.lens_fit import Effort, fit_smooth_lens, levenberg_marquardt
 from zoo_baselines.lens_noise import NoiseLaw, Observation, observed, second_differences
-from zoo_baselines.lens_pixels import grids, make_grid
+from zoo_baselines.lens_pixels import grids, grids_with_fewer_rays, make_grid
 from zoo_baselines.shapelets import HIGHEST_ORDER
 from zoo_baselines.smooth_lens import INDEX, NAMES, Kind, draw
 from zoo_caustics.simulator import render
@@ -204,6 +204,28 @@ def test_an_image_without_a_lens_gives_finite_parameters():
     images = torch.cat([torch.zeros(1, 32, 32), torch.randn(2, 32, 32, generator=torch.Generator().manual_seed(0))])
     fitted = fit_smooth_lens(observed(images), grids(CAMERA), Kind(), Effort())
     assert fitted.parameters.isfinite().all()
+
+
+def test_derivatives_on_fewer_rays_lead_to_the_same_fit(some_lenses):
+    parameters = some_lenses(4, seed=5)
+    seen = noiseless(parameters, Kind(), rms=0.02)
+    _, few, fine = grids_with_fewer_rays(CAMERA)
+    assert few.x.numel() < fine.x.numel()
+    weight = torch.full_like(seen.images, 2500.0)
+    start = parameters.float() + 0.05
+    fits = [
+        levenberg_marquardt(
+            start, seen.images, weight, fine, Kind(), steps=40, tolerance=1e-3, derivative_grid=derivative_grid
+        )
+        for derivative_grid in (None, few)
+    ]
+    assert (fits[1][1] - fits[0][1]).abs().max() < 0.1
+    assert (fits[1][0] - fits[0][0]).abs().max() < 0.01
+
+
+def test_a_camera_whose_psf_is_wide_needs_no_fewer_rays():
+    _, few, fine = grids_with_fewer_rays(dataclasses.replace(CAMERA, psf_width=0.5))
+    assert few is fine
 
 
 def test_a_step_never_raises_the_objective(some_lenses):

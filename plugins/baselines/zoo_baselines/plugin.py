@@ -28,8 +28,7 @@ look like substructure; in turn the fit imitates a part of the substructure, and
 _SHAPELETS = """
 The source is the Sersic ellipse and a sum of shapelets (Refregier 2003, astro-ph/0105178; as the source of a lens:
 Birrer, Amara & Refregier 2015, arXiv:1504.07629) around its centre, of orders up to `shapelets` and of a free width, 66
-coefficients at order 10. So it describes galaxies that are no Sersic ellipse, such as those of `real_sources`. A fit
-takes about six times as long.
+coefficients at order 10. So it describes galaxies that differ from a Sersic ellipse, such as those of `real_sources`.
 """
 
 _WIDTH = (
@@ -207,11 +206,11 @@ def zoo_models() -> list[ModelSpec]:
 
 _RESIDUAL = """
 A halo, external shear and a Sersic source are fitted to each image without knowledge of its truth; the channel is the
-image minus this lens over the noise of each pixel. Camera, exposure and kind of halo are those of the data set.
+image minus this lens over the noise of each pixel. Camera, exposure and kind of halo are those of the data set. The
+images must be simulated ones.
 """
 _SERSIC_ONLY = """
-The images must be simulated ones with a Sersic source: what the model cannot describe, such as a real galaxy, looks
-like substructure.
+Their sources must be Sersic ellipses: what the model cannot describe, such as a real galaxy, looks like substructure.
 """
 
 
