@@ -22,7 +22,7 @@ differs. A fit that fails is counted and noted with the result; its numbers are 
 _FLEXIBLE = """
 The halo is an ellipsoid with multipoles of orders 3 and 4 around its centre, expected within 2 %, and the width of the
 PSF, where that is a Gaussian, is fitted to each image. So multipoles of that size and a wrong width of the PSF do not
-look like substructure; in turn the fit imitates a part of the substructure, and takes about three times as long.
+look like substructure; in turn the fit imitates a part of the substructure, and takes about twice as long.
 """
 
 _SHAPELETS = """

@@ -111,6 +111,15 @@ def test_the_figures_of_the_fitted_lens_are_the_recorded_ones() -> None:
     assert f"reaches {a} on `modelA` and {b} on `modelB`" in page
     real = [f"{float(fits[of_the_best]['real_sources']):.3f}".lstrip("0") for fits in (rigid, flexible, shapelets)]
     assert "{} with a Sersic source, {} with multipoles, too, and {} with shapelets".format(*real) in page
+    cost = "ms of one core per image"
+    times = {
+        name: [float(fits[cost][data]) / float(rigid[cost][data]) for data in rigid[cost] if data != "real_sources"]
+        for name, fits in (("flexible", flexible), ("shapelets", shapelets))
+    }
+    assert 1.7 < min(times["flexible"]) < max(times["flexible"]) < 2.3
+    assert "takes twice as long" in page
+    assert 6 < min(times["shapelets"]) < max(times["shapelets"]) < 8.5
+    assert "with shapelets six to eight times" in page
     assert {count for fits in (rigid, flexible, shapelets) for count in fits["images"].values()} == {"201"}
 
 
