@@ -47,16 +47,12 @@ CAMERA = {"image_size": 64, "pixel_scale": 0.1, "over_sampling": 6}
 SHOWN = ("log_chi_square", "largest_smoothed", "log_rms_smoothed", "log_gain", "log_gain_mean", "halo_offset")
 RESULT = Path(__file__).parent / "results" / "fitted_lens.md"
 BATCH = 8
-KINDS = {
-    "rigid": Kind(), "flexible": Kind(ellipsoid=True, multipoles=True, psf_width=True),
-    "shapelets": Kind(shapelets=10),
-}  # fmt: skip
-
-
-HEADINGS = {
-    "rigid": "Sersic source, exact PSF", "flexible": "Multipoles and a free width of the PSF",
-    "shapelets": "Shapelets beside the Sersic source",
-}  # fmt: skip
+FITS = {
+    "rigid": ("Sersic source, exact PSF", Kind()),
+    "flexible": ("Multipoles and a free width of the PSF", Kind(ellipsoid=True, multipoles=True, psf_width=True)),
+    "shapelets": ("Shapelets beside the Sersic source", Kind(shapelets=10)),
+}
+"""Fit -> heading of its table, and its free parameters."""
 
 
 def true_parameters(scenes: Scenes, brightness: torch.Tensor) -> torch.Tensor:
@@ -160,7 +156,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="modelA,modelB", help="populations of spherical haloes without lens light")
     parser.add_argument("--images", type=int, default=240, help="number of images of each population")
-    parser.add_argument("--fits", default="rigid,flexible", help="kinds of fit")
+    parser.add_argument("--fits", default="rigid,flexible,shapelets", help="kinds of fit")
     parser.add_argument("--threads", type=int, default=1, help="threads of a fit; time on a busy machine needs one")
     parser.add_argument("--write", action="store_true", help=f"write {RESULT.name}")
     options = parser.parse_args()
@@ -168,9 +164,9 @@ def main() -> None:
     host = load_plugins()
     parts = []
     for fit in options.fits.split(","):
-        names = options.data.split(",")
-        results = {name: measure(host, name, KINDS[fit], images=options.images) for name in names}
-        parts.append(f"## {HEADINGS[fit]}\n\n{table(results)}")
+        heading, kind = FITS[fit]
+        results = {name: measure(host, name, kind, images=options.images) for name in options.data.split(",")}
+        parts.append(f"## {heading}\n\n{table(results)}")
         print(parts[-1])
     text = "\n\n".join(parts)
     if options.write:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from zoo import ChannelSpec, ModelSpec, hookimpl
 
 _SCALARS = """
@@ -126,82 +129,86 @@ def zoo_models() -> list[ModelSpec]:
             card="A multinomial logistic regression on the first principal components of the pixels, found by a "
             f"randomised singular value decomposition.\n\n{_LIMIT.format(20_000)}",
         ),
-        ModelSpec(
-            id="baselines/fitted_lens",
-            version=2,
-            target="zoo_baselines.fitted_lens:fitted_lens",
-            summary="a smooth lens fitted to each image, logistic regression on what it leaves",
-            tags=("baseline", "physics"),
-            requires=("scikit-learn:sklearn",),
-            parameters=99,
-            defaults={"halo": "auto", "strength": 0.3, "most_images": 2048},
-            search_space={"strength": {"low": 1e-3, "high": 1e2, "log": True}},
-            fits_itself=True,
-            card=f"{_FITTED_LENS}\n{_LIMIT.format(2048)}",
+        _classifier(
+            "fitted_lens", "a smooth lens fitted to each image, logistic regression on what it leaves", "",
+            version=2, defaults={"halo": "auto"},
         ),
-        ModelSpec(
-            id="baselines/fitted_lens_residual",
-            target="zoo_baselines.fitted_lens:fitted_lens_residual",
-            summary="anomaly score: chi square of a smooth lens fitted to each image",
-            tags=("baseline", "physics"),
-            parameters=0,
+        _detector(
+            "fitted_lens", "chi square of a smooth lens fitted to each image", " ",
             defaults={"halo": "auto", "score": "chi_square"},
-            search_space={"score": ["chi_square", "gain"]},
-            fits_itself=True,
-            tasks=("anomaly",),
-            card=f"The fits are those of `baselines/fitted_lens`. {_SCORE}",
         ),
-        ModelSpec(
-            id="baselines/flexible_lens",
-            target="zoo_baselines.fitted_lens:fitted_lens",
-            summary="fitted_lens whose halo has multipoles and whose PSF has a free width",
-            tags=("baseline", "physics"),
-            requires=("scikit-learn:sklearn",),
-            parameters=99,
+        _classifier(
+            "flexible_lens", "fitted_lens whose halo has multipoles and whose PSF has a free width", _FLEXIBLE,
             arguments={"flexible": True},
-            defaults={"strength": 0.3, "most_images": 2048},
-            search_space={"strength": {"low": 1e-3, "high": 1e2, "log": True}},
-            fits_itself=True,
-            card=f"{_FITTED_LENS}{_FLEXIBLE}\n{_LIMIT.format(2048)}",
         ),
-        ModelSpec(
-            id="baselines/shapelet_lens",
-            target="zoo_baselines.fitted_lens:fitted_lens",
-            summary="fitted_lens whose source has shapelets: for real galaxies",
-            tags=("baseline", "physics"),
-            requires=("scikit-learn:sklearn",),
-            parameters=99,
-            defaults={"halo": "auto", "shapelets": 10, "strength": 0.3, "most_images": 2048},
-            search_space={"shapelets": [4, 6, 8, 10, 12], "strength": {"low": 1e-3, "high": 1e2, "log": True}},
-            fits_itself=True,
-            card=f"{_FITTED_LENS}{_SHAPELETS}\n{_LIMIT.format(2048)}",
+        _detector(
+            "flexible_lens", "gain by one mass added to a fit with multipoles and a free PSF width", f"\n{_FLEXIBLE}\n",
+            arguments={"flexible": True}, defaults={"score": "gain"},
         ),
-        ModelSpec(
-            id="baselines/flexible_lens_residual",
-            target="zoo_baselines.fitted_lens:fitted_lens_residual",
-            summary="anomaly score: gain by one mass added to a fit with multipoles and a free PSF width",
-            tags=("baseline", "physics"),
-            parameters=0,
-            arguments={"flexible": True},
-            defaults={"score": "gain"},
-            search_space={"score": ["chi_square", "gain"]},
-            fits_itself=True,
-            tasks=("anomaly",),
-            card=f"The fits are those of `baselines/flexible_lens`.\n{_FLEXIBLE}\n{_SCORE}",
+        _classifier(
+            "shapelet_lens", "fitted_lens whose source has shapelets: for real galaxies", _SHAPELETS,
+            defaults={"halo": "auto", "shapelets": 10}, search={"shapelets": _ORDERS},
         ),
-        ModelSpec(
-            id="baselines/shapelet_lens_residual",
-            target="zoo_baselines.fitted_lens:fitted_lens_residual",
-            summary="anomaly score: gain by one mass added to a fit whose source has shapelets",
-            tags=("baseline", "physics"),
-            parameters=0,
-            defaults={"halo": "auto", "shapelets": 10, "score": "gain"},
-            search_space={"shapelets": [4, 6, 8, 10, 12], "score": ["chi_square", "gain"]},
-            fits_itself=True,
-            tasks=("anomaly",),
-            card=f"The fits are those of `baselines/shapelet_lens`.\n{_SHAPELETS}\n{_SCORE}",
+        _detector(
+            "shapelet_lens", "gain by one mass added to a fit whose source has shapelets", f"\n{_SHAPELETS}\n",
+            defaults={"halo": "auto", "shapelets": 10, "score": "gain"}, search={"shapelets": _ORDERS},
         ),
-    ]
+    ]  # fmt: skip
+
+
+_ORDERS = [4, 6, 8, 10, 12]
+
+
+def _classifier(
+    name: str,
+    summary: str,
+    told: str,
+    *,
+    version: int = 1,
+    arguments: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    search: Mapping[str, Any] | None = None,
+) -> ModelSpec:
+    """Return a classifier of what the fit of a lens leaves; `told` is the part of its card on this lens."""
+    return ModelSpec(
+        id=f"baselines/{name}",
+        version=version,
+        target="zoo_baselines.fitted_lens:fitted_lens",
+        summary=summary,
+        tags=("baseline", "physics"),
+        requires=("scikit-learn:sklearn",),
+        parameters=99,
+        arguments=dict(arguments or {}),
+        defaults={**(defaults or {}), "strength": 0.3, "most_images": 2048},
+        search_space={**(search or {}), "strength": {"low": 1e-3, "high": 1e2, "log": True}},
+        fits_itself=True,
+        card=f"{_FITTED_LENS}{told}\n{_LIMIT.format(2048)}",
+    )
+
+
+def _detector(
+    name: str,
+    score: str,
+    told: str,
+    *,
+    arguments: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any],
+    search: Mapping[str, Any] | None = None,
+) -> ModelSpec:
+    """Return a detector by what the fit of a lens leaves; `told` is the part of its card on this lens."""
+    return ModelSpec(
+        id=f"baselines/{name}_residual",
+        target="zoo_baselines.fitted_lens:fitted_lens_residual",
+        summary=f"anomaly score: {score}",
+        tags=("baseline", "physics"),
+        parameters=0,
+        arguments=dict(arguments or {}),
+        defaults=dict(defaults),
+        search_space={**(search or {}), "score": ["chi_square", "gain"]},
+        fits_itself=True,
+        tasks=("anomaly",),
+        card=f"The fits are those of `baselines/{name}`.{told}{_SCORE}",
+    )
 
 
 _RESIDUAL = """
