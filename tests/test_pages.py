@@ -91,15 +91,18 @@ def test_the_readme_states_the_recorded_times_of_its_first_command(benchmark_scr
     root = Path(__file__).parents[1]
     record = (root / "benchmarks/results/first_command.jsonl").read_text(encoding="utf-8")
     lines = [json.loads(line) for line in record.splitlines()]
-    newest = {line["processor"]: line for line in lines if line["command"].endswith("--data modelB")}
-    readme = " ".join((root / "README.md").read_text(encoding="utf-8").split())
-    for line in newest.values():
-        minutes, seconds = divmod(round(line["seconds"]), 60)
-        assert (
-            f"{minutes} min {seconds} s on {line['processor'].replace('(R)', '').removesuffix(' Processor')}" in readme
-        )
-        assert 0.955 <= line["macro_auc"] < 0.965  # "near .96"
     first = benchmark_script("first_command")
+    newest: dict[str, list[dict[str, Any]]] = {}  # all lines of the last day, by processor
+    for line in lines:
+        if line["command"].endswith("--data modelB"):
+            that_day = newest.get(line["processor"], [])
+            newest[line["processor"]] = [other for other in that_day if other["date"] == line["date"]] + [line]
+    readme = " ".join((root / "README.md").read_text(encoding="utf-8").split())
+    for processor, that_day in newest.items():
+        seconds = [line["seconds"] for line in that_day]
+        times = dict.fromkeys(first.shown_time(limit) for limit in (min(seconds), max(seconds)))
+        assert f"{' to '.join(times)} on {processor.replace('(R)', '').removesuffix(' Processor')}" in readme
+        assert all(0.955 <= line["macro_auc"] < 0.965 for line in that_day)  # "near .96"
     assert first.PAGE.read_text(encoding="utf-8") == first.page(lines)
     assert "`uv run zoo bench --model p4m --data modelA` |" in first.page(
         [{**lines[0], "command": first.command("modelA")}]
