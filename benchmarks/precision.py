@@ -6,9 +6,10 @@
 
 A step is forward pass, loss, backward pass and AdamW on one batch, as in `zoo.train.loop`: in bf16 the forward pass is
 under autocast, convolutions of a few pixels are products, and AdamW is fused; weights, loss and optimiser are in
-float32. The two precisions of a network alternate step by step, so that a busy machine slows both, and the ratio is the
-median of the ratios within rounds. With one thread the CPU time of the process is measured, which depends less on other
-programs. Target: 1.8 for p4m, p4m_resnet18 and timm/resnet18 on a processor with avx512_bf16 or amx.
+float32. Max pooling is that of `zoo.train.cpu_kernels` in both. The two precisions of a network alternate step by step,
+so that a busy machine slows both, and the ratio is the median of the ratios within rounds. With one thread the CPU time
+of the process is measured, which depends less on other programs. Target: 1.8 for p4m, p4m_resnet18 and timm/resnet18 on
+a processor with avx512_bf16 or amx.
 
 Each network is measured in two fresh processes: with the allocator variables that `zoo` sets for its trainings
 (`zoo.processor.ALLOCATOR`) and without. The last columns are the float32 step and the peak memory without the
@@ -45,7 +46,7 @@ def alone(model: str, options: argparse.Namespace) -> dict[str, float]:
 
     from zoo import create_model
     from zoo.environment import peak_memory_bytes
-    from zoo.train.small_maps import SmallMapsAsProducts
+    from zoo.train.cpu_kernels import FasterOnCpu
 
     torch.set_num_threads(options.threads)
     clock = time.process_time if options.threads == 1 else time.perf_counter
@@ -57,7 +58,7 @@ def alone(model: str, options: argparse.Namespace) -> dict[str, float]:
 
     def step(bf16: bool) -> float:
         started = clock()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16), SmallMapsAsProducts():
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16), FasterOnCpu():
             logits = network(images)
         torch.nn.functional.cross_entropy(logits.float(), labels).backward()
         optimizers[bf16].step()

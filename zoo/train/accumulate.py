@@ -19,9 +19,9 @@ from zoo.plurals import counted
 from zoo.scores.finite import not_finite
 from zoo.tasks.task import Task
 from zoo.train.batch_norm import SharedBatchNorm
+from zoo.train.cpu_kernels import FasterOnCpu
 from zoo.train.few_channels import FewChannelsInPieces
 from zoo.train.parts import CORE_PARTS, TrainingParts
-from zoo.train.small_maps import SmallMapsAsProducts
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ def accumulate(
             change their micro-batches together in the middle of a step.
     """
     weight = fraction * fabric.world_size  # 1 for equal parts; the mean over processes undoes the factor
-    faster = SmallMapsAsProducts if images.device.type == "cpu" else FewChannelsInPieces
+    faster = FasterOnCpu if images.device.type == "cpu" else FewChannelsInPieces
     shared = SharedBatchNorm if fabric.world_size > 1 else contextlib.nullcontext
     most = max(1, len(images) // least_images)  # parts, none of them smaller than `least_images`
     micro_batches = min(micro_batches, most)  # of a run that goes on in a team, whose parts are smaller

@@ -1,0 +1,107 @@
+"""Convolutions of a few pixels in bf16 and max pooling on a CPU: the results and gradients of torch."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from zoo.train import cpu_kernels
+from zoo.train.cpu_kernels import FasterOnCpu
+
+CASES = {
+    "ResNet": ((6, 2, 2), {"padding": 1}, True),
+    "row": ((6, 1, 4), {"padding": 1}, True),
+    "pixel": ((6, 1, 1), {"padding": 1}, True),
+    "far": ((6, 2, 2), {"padding": 2, "dilation": 2}, True),
+    "padded": ((6, 2, 1), {"padding": (3, 1), "stride": (3, 2)}, True),
+    "stride": ((6, 4, 4), {"padding": (1, 1), "stride": 2}, True),
+    "oblong": ((6, 1, 5), {"padding": (1, 0), "stride": (1, 2)}, True),
+    "dilated": ((6, 5, 5), {"dilation": 2}, True),
+    "large": ((6, 3, 3), {"padding": 1}, False),
+    "words": ((6, 2, 2), {"padding": "same"}, False),
+    "groups": ((6, 2, 2), {"padding": 1, "groups": 2}, False),
+}
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("name", CASES)
+def test_products_are_convolutions(name, bias, monkeypatch):
+    shape, options, replaced = CASES[name]
+    taken = []
+    monkeypatch.setattr(
+        cpu_kernels,
+        "_as_product",
+        lambda *a, _f=cpu_kernels._as_product, **k: (taken.append(_f(*a, **k)), taken[-1])[1],
+    )
+    torch.manual_seed(0)
+    images = torch.randn(5, *shape, requires_grad=True)
+    weight = torch.randn(8, shape[0] // options.get("groups", 1), 3, 3, requires_grad=True)
+    offset = torch.randn(8, requires_grad=True) if bias else None
+    upstream = None
+    found = []
+    for mode in (None, FasterOnCpu()):
+        with torch.autocast("cpu", torch.bfloat16):
+            if mode is None:
+                out = F.conv2d(images, weight, offset, **options)
+            else:
+                with mode:
+                    out = F.conv2d(images, weight, offset, **options)
+        upstream = torch.randn(out.shape).to(out.dtype) if upstream is None else upstream
+        inputs = [tensor for tensor in (images, weight, offset) if tensor is not None]
+        found.append([out, *torch.autograd.grad(out, inputs, upstream)])
+    assert [one is not None for one in taken] == [replaced]
+    for one, other in zip(*found, strict=True):
+        assert one.dtype == other.dtype
+        torch.testing.assert_close(one.float(), other.float(), atol=0.1, rtol=0.02)
+
+
+def test_float32_keeps_its_bits(monkeypatch):
+    monkeypatch.setattr(cpu_kernels, "_as_product", lambda *arguments, **options: 1 / 0)
+    images, weight = torch.randn(2, 6, 2, 2), torch.randn(8, 6, 3, 3)
+    with FasterOnCpu():
+        found = F.conv2d(images, weight, padding=1)
+    assert torch.equal(found, F.conv2d(images, weight, padding=1))
+
+
+POOLS = {
+    "ResNet": ((16, 9, 8), {"kernel_size": 3, "stride": 2, "padding": 1}, True),
+    "oblong": ((8, 7, 9), {"kernel_size": (2, 3), "padding": (1, 0), "ceil_mode": True}, True),
+    "dilated": ((8, 9, 9), {"kernel_size": 2, "stride": (1, 2), "dilation": (2, 1)}, True),
+    "few channels": ((7, 8, 8), {"kernel_size": 2}, False),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", POOLS)
+def test_max_pooling_has_the_bits_of_torch(name, dtype, monkeypatch):
+    shape, options, replaced = POOLS[name]
+    taken = []
+    apply = cpu_kernels._MaxPool.apply
+    monkeypatch.setattr(cpu_kernels._MaxPool, "apply", lambda *a: (taken.append(1), apply(*a))[1])
+    torch.manual_seed(0)
+    maps = torch.randn(5, *shape).round(decimals=1).relu()  # with equal maxima
+    maps[0, 0, 2, 2] = torch.nan
+    found = []
+    for mode in (contextlib.nullcontext(), FasterOnCpu()):
+        leaf = maps.to(dtype).requires_grad_()
+        with mode:
+            pooled = F.max_pool2d(leaf, **options)
+        slope = torch.arange(pooled.numel(), dtype=dtype).view(pooled.shape)
+        [gradient] = torch.autograd.grad(pooled, leaf, slope)
+        assert [pooled.is_contiguous(), gradient.is_contiguous()] == [True, True]
+        found.append((pooled, gradient))
+    assert bool(taken) == replaced
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+
+
+def test_max_pooling_leaves_adjacent_channels_to_torch():
+    maps = torch.randn(2, 16, 6, 6).contiguous(memory_format=torch.channels_last)
+    with FasterOnCpu():
+        pooled = F.max_pool2d(maps, 2)
+        _, places = F.max_pool2d(maps.contiguous(), 2, return_indices=True)
+    assert pooled.is_contiguous(memory_format=torch.channels_last)
+    assert places.dtype == torch.int64

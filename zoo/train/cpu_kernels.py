@@ -1,0 +1,157 @@
+"""Replacements of functions of torch that are slow in a training on a CPU.
+
+- Convolutions in bf16 whose output is a few pixels are one matrix product. oneDNN has no fast gradient of the weights
+  for these: for 512 channels on 2 x 2 pixels, the last stage of a ResNet on images of 64 pixels, it takes longer in
+  bf16 than in float32, and most of the step. A product takes either the patches of the input, which repeat its pixels
+  and hold the zeros around them, or all pixels of the input and one matrix that holds the tap between each pixel of the
+  input and of the output. The second multiplies no zeros: it has 16 blocks for 3 x 3 taps on 2 x 2 pixels, where the
+  patches have 36.
+- Max pooling goes over the channels together. torch does so for maps whose channels are adjacent in memory only;
+  elsewhere it takes one value at a time, and as long as several convolutions of a ResNet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+MOST_PIXELS = 4
+"""Largest number of pixels of an output that is computed as a product; for 16, oneDNN is as fast."""
+LEAST_CHANNELS = 8
+"""Smallest number of channels that are pooled together; for 4, torch is as fast."""
+
+
+class FasterOnCpu(TorchFunctionMode):
+    """Replaces `conv2d` in bf16 with small outputs, up to rounding, and `max_pool2d`, exactly, on the CPU."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call the function, or its replacement where there is one."""
+        options = kwargs or {}
+        found = None
+        if func is torch.conv2d and torch.is_autocast_enabled("cpu"):
+            found = _as_product(*args, **options)
+        elif func in (F.max_pool2d, torch.max_pool2d):
+            found = _pooled(*args, **options)
+        return func(*args, **options) if found is None else found
+
+
+def _as_product(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor | None:
+    """Return the convolution [N, C, H, W] of arguments as those of `torch.conv2d`; None where it is no faster."""
+    if groups != 1 or input.dim() != 4 or isinstance(padding, str) or input.device.type != "cpu":
+        return None
+    kernel, sizes = weight.shape[2:], input.shape[2:]
+    strides, paddings, dilations = (_pair(value) for value in (stride, padding, dilation))
+    axes = tuple(zip(sizes, kernel, strides, paddings, dilations, strict=True))
+    height, width = ((size + 2 * pad - spread * (taps - 1) - 1) // step + 1 for size, taps, step, pad, spread in axes)
+    if not 1 <= height * width <= MOST_PIXELS or kernel.numel() == 1:
+        return None
+    images, taps = input.to(torch.bfloat16), weight.to(torch.bfloat16).flatten(2)
+    if sizes.numel() < kernel.numel():
+        products = _of_pixels(images, taps, bias, _taps_between(*axes))
+    else:
+        patches = F.unfold(images, kernel, dilation=dilations, padding=paddings, stride=strides)
+        products = F.linear(patches.transpose(1, 2).reshape(-1, patches.shape[1]), taps.flatten(1), bias)
+    return products.view(len(input), height * width, -1).transpose(1, 2).reshape(len(input), -1, height, width)
+
+
+def _of_pixels(images: Tensor, taps: Tensor, bias: Tensor | None, between: Sequence[Sequence[int]]) -> Tensor:
+    """Return the products [N, pixels of the output * O] of images [N, C, H, W] and taps [O, C, taps]."""
+    out_channels, channels, count = taps.shape
+    planes = taps.permute(2, 0, 1).contiguous()
+    pairs = torch.tensor(between)
+    if int(pairs.max()) == count:  # some pixels are not connected
+        planes = torch.cat([planes, planes.new_zeros(1, out_channels, channels)])
+    blocks = planes.index_select(0, pairs.flatten()).unflatten(0, tuple(pairs.shape))
+    matrix = blocks.transpose(1, 2).reshape(len(pairs) * out_channels, -1)  # [output pixel, O; input pixel, C]
+    pixels = images.flatten(2).transpose(1, 2).flatten(1)
+    return F.linear(pixels, matrix, None if bias is None else bias.repeat(len(pairs)))
+
+
+@cache
+def _taps_between(rows: tuple[int, ...], columns: tuple[int, ...]) -> list[list[int]]:
+    """Return for each pixel of the output the tap of each pixel of the input; the number of taps where there is none.
+
+    Args:
+        rows, columns: Size of the input, number of taps, stride, padding and dilation of each axis.
+    """
+    count = rows[1] * columns[1]
+    return [
+        [row * columns[1] + column if min(row, column) >= 0 else count for row in of_row for column in of_column]
+        for of_row in _taps_of_axis(*rows)
+        for of_column in _taps_of_axis(*columns)
+    ]
+
+
+def _taps_of_axis(size: int, taps: int, stride: int, padding: int, dilation: int) -> list[list[int]]:
+    """Return, for each place of the output and of the input, the tap between them; -1 where there is none."""
+    reach = range(0, dilation * taps, dilation)
+    return [
+        [reach.index(place - start) if place - start in reach else -1 for place in range(size)]
+        for start in range(-padding, size + padding - dilation * (taps - 1), stride)
+    ]
+
+
+def _pooled(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = (),
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Tensor | None:
+    """Return what `F.max_pool2d` does for the same arguments; None where it is as fast, or indices are asked for."""
+    if return_indices or input.device.type != "cpu" or not input.is_contiguous():
+        return None
+    if input.dim() != 4 or input.shape[1] < LEAST_CHANNELS:
+        return None
+    sizes = (kernel_size, kernel_size if stride in (None, (), []) else stride, padding, dilation)
+    pooled: Tensor = _MaxPool.apply(input, *(_pair(size) for size in sizes), ceil_mode)
+    return pooled
+
+
+class _MaxPool(torch.autograd.Function):
+    """Max pooling with adjacent channels; its gradient is torch's for adjacent pixels, which is fast."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, *sizes: Any) -> Tensor:
+        """Return the maxima of maps [N, C, H, W] in windows of these sizes, as for torch."""
+        channels_last = maps.contiguous(memory_format=torch.channels_last)
+        pooled, places = torch.ops.aten.max_pool2d_with_indices(channels_last, *sizes)
+        ctx.save_for_backward(maps, places.contiguous())
+        ctx.sizes = sizes
+        maxima: Tensor = pooled.contiguous()
+        return maxima
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient of the maps."""
+        maps, places = ctx.saved_tensors
+        slope = gradients[0].contiguous()
+        of_maps = torch.ops.aten.max_pool2d_with_indices_backward(slope, maps, *ctx.sizes, places)
+        return of_maps, *[None] * len(ctx.sizes)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    values = tuple(value) if isinstance(value, Sequence) else (value,)
+    return (values[0], values[-1])
