@@ -1,4 +1,4 @@
-"""Convolutions of a few pixels in bf16 and max pooling on a CPU: the results and gradients of torch."""
+"""Convolutions in bf16 and max pooling on a CPU: the results and gradients of torch."""
 
 from __future__ import annotations
 
@@ -23,19 +23,18 @@ CASES = {
     "large": ((6, 3, 3), {"padding": 1}, False),
     "words": ((6, 2, 2), {"padding": "same"}, False),
     "groups": ((6, 2, 2), {"padding": 1, "groups": 2}, False),
+    "blur": ((4, 8, 8), {"padding": 1, "stride": 2, "groups": 4}, True),
+    "blur without stride": ((4, 8, 8), {"padding": 1, "groups": 4}, False),
 }
 
 
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("name", CASES)
-def test_products_are_convolutions(name, bias, monkeypatch):
+def test_replacements_are_convolutions(name, bias, monkeypatch):
     shape, options, replaced = CASES[name]
     taken = []
-    monkeypatch.setattr(
-        cpu_kernels,
-        "_as_product",
-        lambda *a, _f=cpu_kernels._as_product, **k: (taken.append(_f(*a, **k)), taken[-1])[1],
-    )
+    convolved = cpu_kernels._convolved
+    monkeypatch.setattr(cpu_kernels, "_convolved", lambda *a, **k: (taken.append(convolved(*a, **k)), taken[-1])[1])
     torch.manual_seed(0)
     images = torch.randn(5, *shape, requires_grad=True)
     weight = torch.randn(8, shape[0] // options.get("groups", 1), 3, 3, requires_grad=True)
@@ -59,7 +58,7 @@ def test_products_are_convolutions(name, bias, monkeypatch):
 
 
 def test_float32_keeps_its_bits(monkeypatch):
-    monkeypatch.setattr(cpu_kernels, "_as_product", lambda *arguments, **options: 1 / 0)
+    monkeypatch.setattr(cpu_kernels, "_convolved", lambda *arguments, **options: 1 / 0)
     images, weight = torch.randn(2, 6, 2, 2), torch.randn(8, 6, 3, 3)
     with FasterOnCpu():
         found = F.conv2d(images, weight, padding=1)

@@ -6,6 +6,8 @@
   and hold the zeros around them, or all pixels of the input and one matrix that holds the tap between each pixel of the
   input and of the output. The second multiplies no zeros: it has 16 blocks for 3 x 3 taps on 2 x 2 pixels, where the
   patches have 36.
+- Depthwise convolutions with a stride are computed in float32. oneDNN has no fast gradient of the input for them in
+  bf16: the blur that halves the maps of a steerable network took seven times as long, and half of the step.
 - Max pooling goes over the channels together. torch does so for maps whose channels are adjacent in memory only;
   elsewhere it takes one value at a time, and as long as several convolutions of a ResNet.
 """
@@ -21,6 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+_Pair = tuple[int, int]
+
 MOST_PIXELS = 4
 """Largest number of pixels of an output that is computed as a product; for 16, oneDNN is as fast."""
 LEAST_CHANNELS = 8
@@ -28,7 +32,7 @@ LEAST_CHANNELS = 8
 
 
 class FasterOnCpu(TorchFunctionMode):
-    """Replaces `conv2d` in bf16 with small outputs, up to rounding, and `max_pool2d`, exactly, on the CPU."""
+    """Replaces some `conv2d` in bf16, up to rounding, and `max_pool2d`, exactly, on the CPU."""
 
     def __torch_function__(
         self,
@@ -41,13 +45,13 @@ class FasterOnCpu(TorchFunctionMode):
         options = kwargs or {}
         found = None
         if func is torch.conv2d and torch.is_autocast_enabled("cpu"):
-            found = _as_product(*args, **options)
+            found = _convolved(*args, **options)
         elif func in (F.max_pool2d, torch.max_pool2d):
             found = _pooled(*args, **options)
         return func(*args, **options) if found is None else found
 
 
-def _as_product(
+def _convolved(
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -56,11 +60,24 @@ def _as_product(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor | None:
-    """Return the convolution [N, C, H, W] of arguments as those of `torch.conv2d`; None where it is no faster."""
-    if groups != 1 or input.dim() != 4 or isinstance(padding, str) or input.device.type != "cpu":
+    """Return the convolution [N, C, H, W] of arguments as those of `torch.conv2d`; None where torch is as fast."""
+    if input.dim() != 4 or isinstance(padding, str) or input.device.type != "cpu":
         return None
-    kernel, sizes = weight.shape[2:], input.shape[2:]
     strides, paddings, dilations = (_pair(value) for value in (stride, padding, dilation))
+    if groups == input.shape[1] > 1 and max(strides) > 1:
+        with torch.autocast("cpu", enabled=False):
+            offset = None if bias is None else bias.float()
+            return torch.conv2d(input.float(), weight.float(), offset, strides, paddings, dilations, groups).bfloat16()
+    if groups > 1:
+        return None
+    return _as_product(input, weight, bias, strides, paddings, dilations)
+
+
+def _as_product(
+    input: Tensor, weight: Tensor, bias: Tensor | None, strides: _Pair, paddings: _Pair, dilations: _Pair
+) -> Tensor | None:
+    """Return the convolution [N, C, H, W] if it is of a few pixels."""
+    kernel, sizes = weight.shape[2:], input.shape[2:]
     axes = tuple(zip(sizes, kernel, strides, paddings, dilations, strict=True))
     height, width = ((size + 2 * pad - spread * (taps - 1) - 1) // step + 1 for size, taps, step, pad, spread in axes)
     if not 1 <= height * width <= MOST_PIXELS or kernel.numel() == 1:
@@ -152,6 +169,6 @@ class _MaxPool(torch.autograd.Function):
         return of_maps, *[None] * len(ctx.sizes)
 
 
-def _pair(value: Any) -> tuple[int, int]:
+def _pair(value: Any) -> _Pair:
     values = tuple(value) if isinstance(value, Sequence) else (value,)
     return (values[0], values[-1])
