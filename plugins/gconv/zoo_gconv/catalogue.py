@@ -169,7 +169,7 @@ def _convnext(
         training={"lr": 1e-3, "weight_decay": 1e-2},
         tags=("equivariant",),
         twins=twins,
-        bf16_devices=("cuda",),  # depthwise filters and small products: slower in bf16 on a CPU
+        bf16_devices=("cuda",),  # depthwise filters and small products: hardly faster in bf16 on a CPU
     )
 
 
