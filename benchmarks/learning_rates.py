@@ -6,12 +6,13 @@
 
 Every network is trained to the end with each learning rate, with the first of the seeds; the one with the highest
 validation AUC, and the default, also with the others. A seed has its own training images, the same for all networks.
-Trainings that benchmarks/results/headline.jsonl holds are not repeated.
+Trainings that benchmarks/results/headline.jsonl or the record holds are not repeated.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -74,8 +75,10 @@ def cells_of(model: str, rate: float | None, seeds: Sequence[int], options: argp
 
 
 def train(model: str, rate: float, seeds: Sequence[int], options: argparse.Namespace) -> None:
-    """Run the trainings that neither the store nor the record holds."""
-    recorded = read_lines()
+    """Run the trainings that neither the store nor a record holds."""
+    if not seeds:
+        return
+    recorded = read_lines().keys() | own_lines().keys()
     missing = [cell.seed for cell in cells_of(model, rate, seeds, options) if cell.run_id not in recorded]
     if missing:
         run_zoo(
@@ -86,12 +89,23 @@ def train(model: str, rate: float, seeds: Sequence[int], options: argparse.Names
 
 def measured(model: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Return what is known of the trainings of a network, the default learning rate first."""
-    runs = []
+    before, runs = own_lines(), []
     for rate in rates_of(model, options):
-        for result in found(cells_of(model, rate, read_seeds(options.seeds), options), options.store):
-            runs.append(summary(result) | {"model": model, "data": options.data, "budget": options.budget,
-                                           "val_auc": result.val.auc})  # fmt: skip
+        cells = cells_of(model, rate, read_seeds(options.seeds), options)
+        results = {result.run_id: result for result in found(cells, options.store)}
+        for run_id in (cell.run_id for cell in cells):
+            if result := results.get(run_id):
+                runs.append(summary(result) | {"model": model, "data": options.data, "budget": options.budget,
+                                               "val_auc": result.val.auc})  # fmt: skip
+            elif run_id in before:
+                runs.append(before[run_id])
     return runs
+
+
+def own_lines() -> dict[str, dict[str, Any]]:
+    """Return the lines of this experiment's record by run id."""
+    lines = RECORD.read_text(encoding="utf-8").splitlines() if RECORD.is_file() else []
+    return {line["run_id"]: line for line in map(json.loads, lines)}
 
 
 def best_of(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

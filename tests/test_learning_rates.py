@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from statistics import mean
 
 import pytest
 
@@ -66,4 +67,32 @@ def test_the_order_of_the_networks_is_that_of_the_findings(rates):
         for model in ("gconv/p4m", "gconv/z2_p4m_macs", "timm/resnet18")
     ]
     assert min(map(len, areas)) >= 5  # three learning rates, the default with three seeds
+    raised = [
+        mean(run["auc"] for run in runs if run["model"] == model and run["learning_rate"] == rate)
+        for model, rate in [
+            ("gconv/z2_p4m_macs", 0.005), ("gconv/z2_p4m_macs", 0.015), ("timm/resnet18", 0.001), ("timm/resnet18", 0.003),
+        ]
+    ]  # fmt: skip
+    said = "`z2_p4m_macs` from {} to {} and ResNet-18 from {} to {}, means of three trainings"
+    assert said.format(*(f"{area:.4f}".removeprefix("0") for area in raised)) in findings
+    assert rates.best_of([run for run in runs if run["model"] == "gconv/p4m"])["learning_rate"] == 0.005
     assert all(min(first) > max(second) for first, second in itertools.pairwise(areas))
+
+
+def test_recorded_trainings_need_not_be_in_the_store(rates, tmp_path, monkeypatch):
+    monkeypatch.setattr(rates, "RECORD", tmp_path / "learning_rates.jsonl")
+    monkeypatch.setattr(rates, "PAGE", tmp_path / "learning_rates.md")
+    commands = []
+    monkeypatch.setattr(rates, "run_zoo", lambda *words: commands.append(words))
+    words = ["--store", str(tmp_path), "--model", "z2", "--budget", "smoke", "--seeds", "0"]
+    options = rates.shared_options("", model="z2", data="modelB", record=rates.RECORD).parse_args(words)
+    lines = [
+        run(rate, 0, val=0.9, auc=0.8) | {"run_id": cell.run_id, "model": "gconv/z2"}
+        for rate in rates.rates_of("gconv/z2", options)
+        for cell in rates.cells_of("gconv/z2", rate, [0], options)
+    ]
+    rates.RECORD.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    rates.main(words)
+    assert commands == []
+    rates.main([*words, "--write"])
+    assert [json.loads(line) for line in rates.RECORD.read_text(encoding="utf-8").splitlines()] == lines
