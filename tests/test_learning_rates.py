@@ -70,9 +70,12 @@ def test_the_order_of_the_networks_is_that_of_the_findings(rates):
     raised = [
         mean(run["auc"] for run in runs if run["model"] == model and run["learning_rate"] == rate)
         for model, rate in [
-            ("gconv/z2_p4m_macs", 0.005), ("gconv/z2_p4m_macs", 0.015), ("timm/resnet18", 0.001), ("timm/resnet18", 0.003),
+            ("gconv/z2_p4m_macs", 0.005),
+            ("gconv/z2_p4m_macs", 0.015),
+            ("timm/resnet18", 0.001),
+            ("timm/resnet18", 0.003),
         ]
-    ]  # fmt: skip
+    ]
     said = "`z2_p4m_macs` from {} to {} and ResNet-18 from {} to {}, means of three trainings"
     assert said.format(*(f"{area:.4f}".removeprefix("0") for area in raised)) in findings
     assert rates.best_of([run for run in runs if run["model"] == "gconv/p4m"])["learning_rate"] == 0.005
