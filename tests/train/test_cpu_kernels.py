@@ -65,6 +65,14 @@ def test_float32_keeps_its_bits(monkeypatch):
     assert torch.equal(found, F.conv2d(images, weight, padding=1))
 
 
+@pytest.mark.parametrize("groups", [1, 6])
+def test_float64_keeps_its_bits_under_autocast(groups):
+    images, weight = torch.randn(2, 6, 2, 2).double(), torch.randn(6, 6 // groups, 3, 3).double()
+    with torch.autocast("cpu", torch.bfloat16), FasterOnCpu():
+        found = F.conv2d(images, weight, stride=2, padding=1, groups=groups)
+    assert torch.equal(found, F.conv2d(images, weight, stride=2, padding=1, groups=groups))
+
+
 POOLS = {
     "ResNet": ((16, 9, 8), {"kernel_size": 3, "stride": 2, "padding": 1}, True),
     "oblong": ((8, 7, 9), {"kernel_size": (2, 3), "padding": (1, 0), "ceil_mode": True}, True),

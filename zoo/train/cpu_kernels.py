@@ -61,7 +61,7 @@ def _convolved(
     groups: int = 1,
 ) -> Tensor | None:
     """Return the convolution [N, C, H, W] of arguments as those of `torch.conv2d`; None where torch is as fast."""
-    if input.dim() != 4 or isinstance(padding, str) or input.device.type != "cpu":
+    if input.dim() != 4 or isinstance(padding, str) or input.device.type != "cpu" or input.dtype is torch.float64:
         return None
     strides, paddings, dilations = (_pair(value) for value in (stride, padding, dilation))
     if groups == input.shape[1] > 1 and max(strides) > 1:
