@@ -39,8 +39,7 @@ Written by `uv run python benchmarks/first_command.py --write` from [first_comma
 Each row is one whole command in a fresh clone with an empty image cache on an otherwise idle machine: installation,
 simulation of all images, training, baselines, test. uv's cache held the packages, so their download is not part of
 the time; `-`: the installation was not measured separately. Rows of one processor and command are of successive
-versions of this repository; the newest is last. Rows of one commit show how much the speed of the machine varies from
-hour to hour.
+versions of this repository; the newest is last. Rows of one commit differ by the speed of the machine only.
 """
 
 

@@ -50,6 +50,7 @@ def test_replacements_are_convolutions(name, bias, monkeypatch):
                     out = F.conv2d(images, weight, offset, **options)
         upstream = torch.randn(out.shape).to(out.dtype) if upstream is None else upstream
         inputs = [tensor for tensor in (images, weight, offset) if tensor is not None]
+        assert out.is_contiguous()
         found.append([out, *torch.autograd.grad(out, inputs, upstream)])
     assert [one is not None for one in taken] == [replaced]
     for one, other in zip(*found, strict=True):
@@ -66,11 +67,27 @@ def test_float32_keeps_its_bits(monkeypatch):
 
 
 @pytest.mark.parametrize("groups", [1, 6])
-def test_float64_keeps_its_bits_under_autocast(groups):
-    images, weight = torch.randn(2, 6, 2, 2).double(), torch.randn(6, 6 // groups, 3, 3).double()
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64, torch.complex64])
+def test_other_types_are_left_to_torch(dtype, groups):
+    images, weight = torch.ones(2, 6, 2, 2, dtype=dtype), torch.ones(6, 6 // groups, 3, 3, dtype=dtype)
     with torch.autocast("cpu", torch.bfloat16), FasterOnCpu():
         found = F.conv2d(images, weight, stride=2, padding=1, groups=groups)
-    assert torch.equal(found, F.conv2d(images, weight, stride=2, padding=1, groups=groups))
+    expected = F.conv2d(images, weight, stride=2, padding=1, groups=groups)
+    assert found.dtype == expected.dtype
+    assert torch.equal(found, expected)
+
+
+def test_depthwise_convolutions_without_a_gradient_are_left_to_torch():
+    images, weight = torch.randn(2, 6, 8, 8), torch.randn(6, 1, 3, 3, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = F.conv2d(images, weight, stride=2, groups=6)
+        with FasterOnCpu():
+            assert torch.equal(F.conv2d(images, weight, stride=2, groups=6), expected)
+
+
+def test_a_batch_may_be_empty():
+    with torch.autocast("cpu", torch.bfloat16), FasterOnCpu():
+        assert F.conv2d(torch.ones(0, 6, 2, 2), torch.ones(8, 6, 3, 3), padding=1).shape == (0, 8, 2, 2)
 
 
 POOLS = {

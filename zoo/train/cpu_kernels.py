@@ -4,12 +4,12 @@
   for these: for 512 channels on 2 x 2 pixels, the last stage of a ResNet on images of 64 pixels, it takes longer in
   bf16 than in float32, and most of the step. A product takes either the patches of the input, which repeat its pixels
   and hold the zeros around them, or all pixels of the input and one matrix that holds the tap between each pixel of the
-  input and of the output. The second multiplies no zeros: it has 16 blocks for 3 x 3 taps on 2 x 2 pixels, where the
-  patches have 36.
-- Depthwise convolutions with a stride are computed in float32. oneDNN has no fast gradient of the input for them in
-  bf16: the blur that halves the maps of a steerable network took seven times as long, and half of the step.
-- Max pooling goes over the channels together. torch does so for maps whose channels are adjacent in memory only;
-  elsewhere it takes one value at a time, and as long as several convolutions of a ResNet.
+  input and of the output. For 3 x 3 taps on 2 x 2 pixels this matrix has 16 blocks, where the patches have 36.
+- Depthwise convolutions with a stride are computed in float32 where the gradient of their input is needed. oneDNN has
+  no fast one in bf16: for the blur that halves the maps of a steerable network it took seven times as long, and half of
+  the step.
+- Max pooling is computed in channels-last layout. In the usual layout torch takes one value at a time, and as long as
+  several convolutions of a ResNet.
 """
 
 from __future__ import annotations
@@ -32,7 +32,11 @@ LEAST_CHANNELS = 8
 
 
 class FasterOnCpu(TorchFunctionMode):
-    """Replaces some `conv2d` in bf16, up to rounding, and `max_pool2d`, exactly, on the CPU."""
+    """Replaces some `conv2d` in bf16, up to rounding, and `max_pool2d`, exactly, on the CPU.
+
+    A backward pass that computes the forward pass again, as `torch.utils.checkpoint` does, does not go through it. Max
+    pooling cannot be mapped over by `torch.func.vmap` in it.
+    """
 
     def __torch_function__(
         self,
@@ -44,11 +48,15 @@ class FasterOnCpu(TorchFunctionMode):
         """Call the function, or its replacement where there is one."""
         options = kwargs or {}
         found = None
-        if func is torch.conv2d and torch.is_autocast_enabled("cpu"):
+        if func is torch.conv2d and _is_bf16():
             found = _convolved(*args, **options)
         elif func in (F.max_pool2d, torch.max_pool2d):
             found = _pooled(*args, **options)
         return func(*args, **options) if found is None else found
+
+
+def _is_bf16() -> bool:
+    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16
 
 
 def _convolved(
@@ -61,10 +69,12 @@ def _convolved(
     groups: int = 1,
 ) -> Tensor | None:
     """Return the convolution [N, C, H, W] of arguments as those of `torch.conv2d`; None where torch is as fast."""
-    if input.dim() != 4 or isinstance(padding, str) or input.device.type != "cpu" or input.dtype is torch.float64:
+    if input.dim() != 4 or isinstance(padding, str) or input.device.type != "cpu":
+        return None
+    if not {tensor.dtype for tensor in (input, weight, bias) if tensor is not None} <= {torch.float32, torch.bfloat16}:
         return None
     strides, paddings, dilations = (_pair(value) for value in (stride, padding, dilation))
-    if groups == input.shape[1] > 1 and max(strides) > 1:
+    if groups == input.shape[1] > 1 and max(strides) > 1 and input.requires_grad and torch.is_grad_enabled():
         with torch.autocast("cpu", enabled=False):
             offset = None if bias is None else bias.float()
             return torch.conv2d(input.float(), weight.float(), offset, strides, paddings, dilations, groups).bfloat16()
@@ -82,20 +92,22 @@ def _as_product(
     height, width = ((size + 2 * pad - spread * (taps - 1) - 1) // step + 1 for size, taps, step, pad, spread in axes)
     if not 1 <= height * width <= MOST_PIXELS or kernel.numel() == 1:
         return None
+    out_channels = len(weight)
     images, taps = input.to(torch.bfloat16), weight.to(torch.bfloat16).flatten(2)
-    if sizes.numel() < kernel.numel():
-        products = _of_pixels(images, taps, bias, _taps_between(*axes))
+    if sizes.numel() < kernel.numel():  # fewer blocks than in the patches
+        products = _of_pixels(images, taps, bias, _tap_table(*axes))
     else:
         patches = F.unfold(images, kernel, dilation=dilations, padding=paddings, stride=strides)
         products = F.linear(patches.transpose(1, 2).reshape(-1, patches.shape[1]), taps.flatten(1), bias)
-    return products.view(len(input), height * width, -1).transpose(1, 2).reshape(len(input), -1, height, width)
+    maps = products.view(len(input), height * width, out_channels).transpose(1, 2).contiguous()
+    return maps.view(len(input), out_channels, height, width)
 
 
-def _of_pixels(images: Tensor, taps: Tensor, bias: Tensor | None, between: Sequence[Sequence[int]]) -> Tensor:
+def _of_pixels(images: Tensor, taps: Tensor, bias: Tensor | None, table: Sequence[Sequence[int]]) -> Tensor:
     """Return the products [N, pixels of the output * O] of images [N, C, H, W] and taps [O, C, taps]."""
     out_channels, channels, count = taps.shape
     planes = taps.permute(2, 0, 1).contiguous()
-    pairs = torch.tensor(between)
+    pairs = torch.tensor(table)
     if int(pairs.max()) == count:  # some pixels are not connected
         planes = torch.cat([planes, planes.new_zeros(1, out_channels, channels)])
     blocks = planes.index_select(0, pairs.flatten()).unflatten(0, tuple(pairs.shape))
@@ -105,7 +117,7 @@ def _of_pixels(images: Tensor, taps: Tensor, bias: Tensor | None, between: Seque
 
 
 @cache
-def _taps_between(rows: tuple[int, ...], columns: tuple[int, ...]) -> list[list[int]]:
+def _tap_table(rows: tuple[int, ...], columns: tuple[int, ...]) -> list[list[int]]:
     """Return for each pixel of the output the tap of each pixel of the input; the number of taps where there is none.
 
     Args:
@@ -121,9 +133,9 @@ def _taps_between(rows: tuple[int, ...], columns: tuple[int, ...]) -> list[list[
 
 def _taps_of_axis(size: int, taps: int, stride: int, padding: int, dilation: int) -> list[list[int]]:
     """Return, for each place of the output and of the input, the tap between them; -1 where there is none."""
-    reach = range(0, dilation * taps, dilation)
+    offsets = range(0, dilation * taps, dilation)
     return [
-        [reach.index(place - start) if place - start in reach else -1 for place in range(size)]
+        [offsets.index(place - start) if place - start in offsets else -1 for place in range(size)]
         for start in range(-padding, size + padding - dilation * (taps - 1), stride)
     ]
 
@@ -138,34 +150,38 @@ def _pooled(
     return_indices: bool = False,
 ) -> Tensor | None:
     """Return what `F.max_pool2d` does for the same arguments; None where it is as fast, or indices are asked for."""
-    if return_indices or input.device.type != "cpu" or not input.is_contiguous():
+    if return_indices or input.device.type != "cpu" or not input.is_floating_point():
         return None
-    if input.dim() != 4 or input.shape[1] < LEAST_CHANNELS:
+    if input.dim() != 4 or input.shape[1] < LEAST_CHANNELS or not input.is_contiguous():
         return None
     sizes = (kernel_size, kernel_size if stride in (None, (), []) else stride, padding, dilation)
-    pooled: Tensor = _MaxPool.apply(input, *(_pair(size) for size in sizes), ceil_mode)
+    pooled: Tensor = _MaxPool.apply(input, *(_pair(size) for size in sizes), ceil_mode)[0]
     return pooled
 
 
 class _MaxPool(torch.autograd.Function):
-    """Max pooling with adjacent channels; its gradient is torch's for adjacent pixels, which is fast."""
+    """Max pooling in channels-last layout; its gradient is that of torch for the usual layout, which is fast."""
 
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, *sizes: Any) -> Tensor:
-        """Return the maxima of maps [N, C, H, W] in windows of these sizes, as for torch."""
+    def forward(maps: Tensor, *sizes: Any) -> tuple[Tensor, Tensor]:
+        """Return the maxima of maps [N, C, H, W] in windows of these sizes, and their indices, as torch does."""
         channels_last = maps.contiguous(memory_format=torch.channels_last)
-        pooled, places = torch.ops.aten.max_pool2d_with_indices(channels_last, *sizes)
-        ctx.save_for_backward(maps, places.contiguous())
-        ctx.sizes = sizes
-        maxima: Tensor = pooled.contiguous()
-        return maxima
+        pooled, indices = torch.ops.aten.max_pool2d_with_indices(channels_last, *sizes)
+        return pooled.contiguous(), indices.contiguous()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        """Keep what the gradient needs."""
+        maps, *ctx.sizes = inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(maps, output[1])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient of the maps."""
-        maps, places = ctx.saved_tensors
+        maps, indices = ctx.saved_tensors
         slope = gradients[0].contiguous()
-        of_maps = torch.ops.aten.max_pool2d_with_indices_backward(slope, maps, *ctx.sizes, places)
+        of_maps = torch.ops.aten.max_pool2d_with_indices_backward(slope, maps, *ctx.sizes, indices)
         return of_maps, *[None] * len(ctx.sizes)
 
 

@@ -44,7 +44,7 @@ class Network:
         training: Recommended learning rate and weight decay.
         tags: Words for searching.
         twins: Ids of the plain networks of equal parameters or equal multiply-accumulates.
-        bf16_devices: Devices on which training in bf16 is faster (benchmarks/precision.py).
+        bf16_devices: Devices on which training in bf16 is clearly faster (benchmarks/precision.py).
         tasks: Tasks that it answers.
     """
 
@@ -169,7 +169,7 @@ def _convnext(
         training={"lr": 1e-3, "weight_decay": 1e-2},
         tags=("equivariant",),
         twins=twins,
-        bf16_devices=("cuda",),  # depthwise filters and small products: hardly faster in bf16 on a CPU
+        bf16_devices=("cuda",),  # depthwise filters and small products: hardly faster in bf16 on a CPU, slower on some
     )
 
 

@@ -25,7 +25,7 @@ class Baseline:
         drop_path_rate: Stochastic depth (arXiv:1603.09382); None for networks without it.
         lr, weight_decay: Learning rate and weight decay of AdamW for training from scratch.
         tags: Words for searching.
-        bf16_devices: Devices on which training in bf16 is faster (benchmarks/precision.py).
+        bf16_devices: Devices on which training in bf16 is clearly faster (benchmarks/precision.py).
     """
 
     architecture: str
