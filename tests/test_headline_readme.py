@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace as replace_cell
 from pathlib import Path
+from statistics import mean
 
 import pytest
 from headlineruns import on_images_of, recorded, trained_on, with_area, with_cell
@@ -158,6 +159,31 @@ def test_the_findings_quote_the_means_of_the_readme_s_tables(readme, runs):
     quoted = re.findall(r"\.\d{4} \(\.\d{4} to \.\d{4}\)", " ".join(paragraph.split()))
     assert len(quoted) == 6
     assert set(quoted) <= {cell.removesuffix(" †") for cell in shown}
+
+
+def test_the_findings_state_the_differences_with_fewer_images(readme, runs):
+    text = " ".join(FINDINGS.split())
+    areas = {
+        (model, count): {
+            run.cell.seed: run.result.test.auc["macro"]
+            for run in runs
+            if (run.cell.model, run.cell.data, run.cell.budget) == (model, "deeplense/modelA", "laptop")
+            and run.cell.sizes["train"] == count
+            and (count < 16384 or run in chosen(readme, runs, "laptop")["modelA"])
+        }
+        for model in ("gconv/p4m", "gconv/z2_p4m_macs")
+        for count in (512, 1024, 4096, 16384)
+    }
+    assert [len(of_seed) for of_seed in areas.values()] == [1, 3, 3, 3] * 2
+    above = {
+        count: mean(areas["gconv/p4m", count].values()) - mean(areas["gconv/z2_p4m_macs", count].values())
+        for count in (1024, 4096, 16384)
+    }
+    said = "by {}, {} and {} with 1,024, 4,096 and 16,384 images".format(*map(readme.area, above.values()))
+    assert said in text
+    fewest = [readme.area(areas[model, 512][0]) for model in ("gconv/p4m", "gconv/z2_p4m_macs")]
+    assert fewest[0] < fewest[1]
+    assert "it is not above: p4m has {}, `z2_p4m_macs` {}.".format(*fewest) in text
 
 
 def test_the_findings_state_how_many_images_changed_their_class_when_turned(readme, runs):
