@@ -12,7 +12,6 @@ Trainings that benchmarks/results/headline.jsonl or the record holds are not rep
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,13 +19,14 @@ from typing import Any
 
 from headline_runs import installed
 from page_parts import wrapped
-from recorded_trainings import areas, found, models_of, read_lines, run_zoo, shared_options, summary, write_both
+from recorded_trainings import areas, known, models_of, read_lines, run_zoo, shared_options, summary, write_both
 
 from zoo.cli.options import read_seeds
 from zoo.plan.bench import plan_bench
 from zoo.plan.request import Request
 from zoo.plurals import counted
 from zoo.results.cell import Cell
+from zoo.results.schema import Finished
 
 HERE = Path(__file__).resolve().parent
 RECORD = HERE / "results" / "learning_rates.jsonl"
@@ -78,7 +78,7 @@ def train(model: str, rate: float, seeds: Sequence[int], options: argparse.Names
     """Run the trainings that neither the store nor a record holds."""
     if not seeds:
         return
-    recorded = read_lines().keys() | own_lines().keys()
+    recorded = read_lines().keys() | read_lines(RECORD).keys()
     missing = [cell.seed for cell in cells_of(model, rate, seeds, options) if cell.run_id not in recorded]
     if missing:
         run_zoo(
@@ -89,23 +89,17 @@ def train(model: str, rate: float, seeds: Sequence[int], options: argparse.Names
 
 def measured(model: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Return what is known of the trainings of a network, the default learning rate first."""
-    before, runs = own_lines(), []
-    for rate in rates_of(model, options):
-        cells = cells_of(model, rate, read_seeds(options.seeds), options)
-        results = {result.run_id: result for result in found(cells, options.store)}
-        for run_id in (cell.run_id for cell in cells):
-            if result := results.get(run_id):
-                runs.append(summary(result) | {"model": model, "data": options.data, "budget": options.budget,
-                                               "val_auc": result.val.auc})  # fmt: skip
-            elif run_id in before:
-                runs.append(before[run_id])
-    return runs
 
+    def line(result: Finished) -> dict[str, Any]:
+        about = {"model": model, "data": options.data, "budget": options.budget}
+        return summary(result) | about | {"val_auc": result.val.auc}
 
-def own_lines() -> dict[str, dict[str, Any]]:
-    """Return the lines of this experiment's record by run id."""
-    lines = RECORD.read_text(encoding="utf-8").splitlines() if RECORD.is_file() else []
-    return {line["run_id"]: line for line in map(json.loads, lines)}
+    seeds = read_seeds(options.seeds)
+    return [
+        run
+        for rate in rates_of(model, options)
+        for run in known(cells_of(model, rate, seeds, options), options.store, RECORD, line)
+    ]
 
 
 def best_of(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from headline_runs import installed
 from page_parts import wrapped
-from recorded_trainings import areas, found, read_lines, run_zoo, shared_options, summary, write_both
+from recorded_trainings import areas, known, read_lines, run_zoo, shared_options, summary, write_both
 from scipy.stats import t
 
 from zoo.cli.options import read_seeds
@@ -53,7 +53,7 @@ def main(words: Sequence[str] | None = None) -> None:
     if options.write:
         write(options)
         return
-    recorded = read_lines()
+    recorded = read_lines().keys() | read_lines(RECORD).keys()
     for precision in PRECISIONS:
         if any(cell.run_id not in recorded for cell in trainings(options, precision)):
             run_zoo(
@@ -75,14 +75,14 @@ def trainings(options: argparse.Namespace, precision: Precision) -> Sequence[Cel
 
 def write(options: argparse.Namespace) -> None:
     """Write the record and the page; trainings that are missing are left out."""
-    runs = [
-        {"precision": precision, "model": result.cell.model, "data": result.cell.recipe.dataset}
-        | summary(result)
-        | {"machine": machine(result)}
-        for precision in PRECISIONS
-        for result in found(trainings(options, precision), options.store)
-    ]
-    runs = [run | {"budget": options.budget} for run in runs]
+    runs = []
+    for precision in PRECISIONS:
+
+        def line(result: Finished, precision: Precision = precision) -> dict[str, Any]:
+            about = {"precision": precision, "model": result.cell.model, "data": result.cell.recipe.dataset}
+            return about | summary(result) | {"machine": machine(result), "budget": options.budget}
+
+        runs += known(trainings(options, precision), options.store, RECORD, line)
     write_both(RECORD, runs, page(runs))
 
 

@@ -6,7 +6,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -82,9 +82,19 @@ def run_zoo(*words: str) -> None:
         sys.exit(code)
 
 
-def read_lines() -> dict[str, dict[str, Any]]:
-    """Return the lines of benchmarks/results/headline.jsonl by run id."""
-    return {line["run_id"]: line for line in map(json.loads, RUNS.read_text(encoding="utf-8").splitlines())}
+def read_lines(record: Path = RUNS) -> dict[str, dict[str, Any]]:
+    """Return the lines of a record by run id; none where there is no such file."""
+    lines = record.read_text(encoding="utf-8").splitlines() if record.is_file() else []
+    return {line["run_id"]: line for line in map(json.loads, lines)}
+
+
+def known(
+    cells: Sequence[Cell], store: Path, record: Path, line: Callable[[Finished], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return a line of each cell that was trained, of those in `found` anew, of others as in the record."""
+    before, results = read_lines(record), {result.run_id: result for result in found(cells, store)}
+    run_ids = [cell.run_id for cell in cells if cell.run_id in results or cell.run_id in before]
+    return [line(results[run_id]) if run_id in results else before[run_id] for run_id in run_ids]
 
 
 def found(cells: Sequence[Cell], store: Path) -> Iterator[Finished]:
