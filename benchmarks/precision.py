@@ -5,11 +5,11 @@
     uv run python benchmarks/precision.py --write              # also writes its processor's part of precision.md
 
 A step is forward pass, loss, backward pass and AdamW on one batch, as in `zoo.train.loop`: in bf16 the forward pass is
-under autocast, convolutions of a few pixels are products, and AdamW is fused; weights, loss and optimiser are in
-float32. Max pooling is that of `zoo.train.cpu_kernels` in both. The two precisions of a network alternate step by step,
-so that a busy machine slows both, and the ratio is the median of the ratios within rounds. With one thread the CPU time
-of the process is measured, which depends less on other programs. Target: 1.8 for p4m, p4m_resnet18 and timm/resnet18 on
-a processor with avx512_bf16 or amx.
+under autocast and AdamW is fused; weights, loss and optimiser are in float32. Both precisions have the convolutions and
+the max pooling of `zoo.train.cpu_kernels`. The two precisions of a network alternate step by step, so that a busy
+machine slows both, and the ratio is the median of the ratios within rounds. With one thread the CPU time of the process
+is measured, which depends less on other programs. Target: 1.8 for p4m, p4m_resnet18 and timm/resnet18 on a processor
+with avx512_bf16 or amx.
 
 Each network is measured in two fresh processes: with the allocator variables that `zoo` sets for its trainings
 (`zoo.processor.ALLOCATOR`) and without. The last columns are the float32 step and the peak memory without the

@@ -1,4 +1,4 @@
-"""Convolutions in bf16 and max pooling on a CPU: the results and gradients of torch."""
+"""Convolutions and max pooling on a CPU: the results and gradients of torch."""
 
 from __future__ import annotations
 
@@ -58,21 +58,68 @@ def test_replacements_are_convolutions(name, bias, monkeypatch):
         torch.testing.assert_close(one.float(), other.float(), atol=0.1, rtol=0.02)
 
 
-def test_float32_keeps_its_bits(monkeypatch):
-    monkeypatch.setattr(cpu_kernels, "_convolved", lambda *arguments, **options: 1 / 0)
-    images, weight = torch.randn(2, 6, 2, 2), torch.randn(8, 6, 3, 3)
-    with FasterOnCpu():
-        found = F.conv2d(images, weight, padding=1)
-    assert torch.equal(found, F.conv2d(images, weight, padding=1))
+DEPTHWISE = {
+    "octic": ({"kernel": 5, "padding": 2}, True),
+    "halving": ({"kernel": 4, "padding": (1, 2), "stride": 2}, True),
+    "dilated": ({"kernel": 5, "padding": 3, "dilation": (1, 2)}, True),
+    "two filters": ({"kernel": 5, "filters": 2}, True),
+    "small": ({"kernel": 3, "padding": 1}, False),
+    "constant": ({"kernel": 5, "trained": False}, False),
+    "grouped": ({"kernel": 5, "in_group": 2}, False),
+}
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("name", DEPTHWISE)
+def test_depthwise_convolutions_have_the_gradients_of_torch(name, bf16, layout, monkeypatch):
+    case, replaced = DEPTHWISE[name]
+    options = {key: case[key] for key in ("padding", "stride", "dilation") if key in case}
+    channels, kernel, in_group = 6, case["kernel"], case.get("in_group", 1)
+    taken = []
+    depthwise = cpu_kernels._depthwise
+    monkeypatch.setattr(cpu_kernels, "_depthwise", lambda *a: (taken.append(depthwise(*a)), taken[-1])[1])
+    torch.manual_seed(0)
+    images = torch.randn(5, channels, 9, 8).contiguous(memory_format=layout).requires_grad_()
+    weight = torch.randn(channels * case.get("filters", 1), in_group, kernel, kernel)
+    weight.requires_grad_(case.get("trained", True))
+    found = []
+    for mode in (contextlib.nullcontext(), FasterOnCpu()):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16), mode:
+            out = F.conv2d(images, weight, groups=channels // in_group, **options)
+        upstream = torch.linspace(-1, 1, out.numel()).sin().view(out.shape).to(out.dtype)
+        inputs = [tensor for tensor in (images, weight) if tensor.requires_grad]
+        found.append([out, *torch.autograd.grad(out, inputs, upstream)])
+    assert [one is not None for one in taken if one is not None] == [True] * replaced
+    assert found[1][0].is_contiguous(memory_format=layout)
+    tolerances = {"atol": 0.1, "rtol": 0.02} if bf16 else {"atol": 1e-4, "rtol": 1e-5}
+    for one, other in zip(*found, strict=True):
+        assert one.dtype == other.dtype
+        torch.testing.assert_close(one.float(), other.float(), **tolerances)
+
+
+@pytest.mark.parametrize(("kernel", "groups"), [(3, 1), (3, 6), (5, 1)])
+def test_other_convolutions_keep_their_bits_in_float32(kernel, groups):
+    images, weight = torch.randn(2, 6, 2, 2), torch.randn(6, 6 // groups, kernel, kernel, requires_grad=True)
+    found = []
+    for mode in (contextlib.nullcontext(), FasterOnCpu()):
+        with mode:
+            out = F.conv2d(images, weight, padding=kernel // 2, stride=2, groups=groups)
+        found.append((out, *torch.autograd.grad(out.sum(), weight)))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("groups", [1, 6])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.int64, torch.complex64])
 def test_other_types_are_left_to_torch(dtype, groups):
-    images, weight = torch.ones(2, 6, 2, 2, dtype=dtype), torch.ones(6, 6 // groups, 3, 3, dtype=dtype)
+    kernel = 3 if groups == 1 else 5
+    images, weight = torch.ones(2, 6, 2, 2, dtype=dtype), torch.ones(6, 6 // groups, kernel, kernel, dtype=dtype)
+    if dtype.is_floating_point or dtype.is_complex:
+        weight.requires_grad_()
     with torch.autocast("cpu", torch.bfloat16), FasterOnCpu():
-        found = F.conv2d(images, weight, stride=2, padding=1, groups=groups)
-    expected = F.conv2d(images, weight, stride=2, padding=1, groups=groups)
+        found = F.conv2d(images, weight, stride=2, padding=2, groups=groups)
+    expected = F.conv2d(images, weight, stride=2, padding=2, groups=groups)
     assert found.dtype == expected.dtype
     assert torch.equal(found, expected)
 

@@ -8,6 +8,8 @@
 - Depthwise convolutions with a stride are computed in float32 where the gradient of their input is needed. oneDNN has
   no fast one in bf16: for the blur that halves the maps of a steerable network it took seven times as long, and half of
   the step.
+- Depthwise convolutions with trained filters larger than 3 x 3 are computed in float32 and in channels-last layout.
+  Otherwise the gradient of the filters takes two to five times as long.
 - Max pooling is computed in channels-last layout. In the usual layout torch takes one value at a time, and as long as
   several convolutions of a ResNet.
 """
@@ -29,10 +31,12 @@ MOST_PIXELS = 4
 """Largest number of pixels of an output that is computed as a product; for 16, oneDNN is as fast."""
 LEAST_CHANNELS = 8
 """Smallest number of channels that are pooled together; for 4, torch is as fast."""
+MOST_TAPS = 9
+"""Largest number of taps of a depthwise convolution whose filters have a fast gradient in every layout."""
 
 
 class FasterOnCpu(TorchFunctionMode):
-    """Replaces some `conv2d` in bf16, up to rounding, and `max_pool2d`, exactly, on the CPU.
+    """Replaces some `conv2d`, up to rounding, and `max_pool2d`, exactly, on the CPU.
 
     A backward pass that computes the forward pass again, as `torch.utils.checkpoint` does, does not go through it. Max
     pooling cannot be mapped over by `torch.func.vmap` in it.
@@ -48,7 +52,7 @@ class FasterOnCpu(TorchFunctionMode):
         """Call the function, or its replacement where there is one."""
         options = kwargs or {}
         found = None
-        if func is torch.conv2d and _is_bf16():
+        if func is torch.conv2d:
             found = _convolved(*args, **options)
         elif func in (F.max_pool2d, torch.max_pool2d):
             found = _pooled(*args, **options)
@@ -71,16 +75,31 @@ def _convolved(
     """Return the convolution [N, C, H, W] of arguments as those of `torch.conv2d`; None where torch is as fast."""
     if input.dim() != 4 or isinstance(padding, str) or input.device.type != "cpu":
         return None
-    if not {tensor.dtype for tensor in (input, weight, bias) if tensor is not None} <= {torch.float32, torch.bfloat16}:
+    allowed = {torch.float32, torch.bfloat16} if _is_bf16() else {torch.float32}
+    if not {tensor.dtype for tensor in (input, weight, bias) if tensor is not None} <= allowed:
         return None
     strides, paddings, dilations = (_pair(value) for value in (stride, padding, dilation))
-    if groups == input.shape[1] > 1 and max(strides) > 1 and input.requires_grad and torch.is_grad_enabled():
-        with torch.autocast("cpu", enabled=False):
-            offset = None if bias is None else bias.float()
-            return torch.conv2d(input.float(), weight.float(), offset, strides, paddings, dilations, groups).bfloat16()
-    if groups > 1:
+    if groups == input.shape[1] > 1:
+        return _depthwise(input, weight, bias, strides, paddings, dilations)
+    if groups > 1 or not _is_bf16():
         return None
     return _as_product(input, weight, bias, strides, paddings, dilations)
+
+
+def _depthwise(
+    input: Tensor, weight: Tensor, bias: Tensor | None, strides: _Pair, paddings: _Pair, dilations: _Pair
+) -> Tensor | None:
+    """Return the convolution [N, C, H, W], in the layout of the input, if a gradient of it is slow in torch."""
+    slow_filters = weight.requires_grad and weight.shape[2:].numel() > MOST_TAPS
+    slow_input = _is_bf16() and input.requires_grad and max(strides) > 1
+    if not torch.is_grad_enabled() or not (slow_filters or slow_input):
+        return None
+    layout = torch.channels_last if slow_filters else torch.preserve_format
+    with torch.autocast("cpu", enabled=False):
+        images, offset = input.to(torch.float32, memory_format=layout), None if bias is None else bias.float()
+        maps = torch.conv2d(images, weight.float(), offset, strides, paddings, dilations, input.shape[1])
+    maps = maps.to(torch.bfloat16 if _is_bf16() else torch.float32)
+    return maps.contiguous() if input.is_contiguous() else maps
 
 
 def _as_product(
