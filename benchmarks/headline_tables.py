@@ -11,9 +11,8 @@ from page_parts import wrapped
 
 from zoo.report.columns import FRESH, MEASURED, SETTINGS, Column, measured_columns, score_columns
 from zoo.results.baselines import is_baseline
-from zoo.results.comparison import Variant, estimate, spread
+from zoo.results.comparison import Variant, estimate, is_above, spread
 from zoo.results.schema import Epoch, Finished
-from zoo.scores.stats import difference_of_independent
 
 CLASSES = ("no_substructure", "subhalo", "vortex")
 PLAIN = "timm/resnet18"
@@ -101,13 +100,6 @@ def marks_of(variants: Sequence[Variant], runs: Sequence[Run]) -> list[str]:
         found = "".join(mark for mark, bar in bars.items() if not is_above(variant, bar))
         marks.append(" (baseline)" if variant in baselines else f" {found}".rstrip())
     return marks
-
-
-def is_above(variant: Variant, bar: Variant) -> bool:
-    """Return whether the 95 % interval of the difference from a baseline, as of separate test images, is above 0."""
-    one, other = estimate(variant.results), estimate(bar.results)
-    _, (low, _) = difference_of_independent(one.score, (one.low, one.high), other.score, (other.low, other.high))
-    return low > 0
 
 
 def verdict(variants: Sequence[Variant], data: str) -> str:

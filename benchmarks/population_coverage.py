@@ -157,8 +157,10 @@ def record(
         "Normal distributions with a location between the 20 and the 80 % quantile of the training images and a "
         "spread of 0.2 to 0.8 of the standard deviation of the test images, drawn from the test images. "
         "*Likelihoods*: by the response of the network, measured on the validation images of the same class. "
-        "*Product*: the product of the Gaussians that the network answers. In brackets 95 % (Wilson); width of 68 % "
-        "and mean size of the error are in units of the standard deviation of the training images."
+        "*Product*: the product of the Gaussians that the network answers. In brackets 95 % (Wilson), as of "
+        "independent populations: all share one measured response and are drawn from the same images, so the true "
+        "intervals are wider. Width of 68 % and mean size of the error are in units of the standard deviation of the "
+        "training images."
     )
     yield ""
     yield "| class | lenses | posterior | 68 % hold the mean | 95 % hold the mean | width of 68 % | mean error |"

@@ -75,11 +75,12 @@ def test_a_method_of_another_plugin_that_fits_itself_competes():
     assert find_standing(group_variants(found), dataset=None) == Standing()
 
 
-@pytest.mark.parametrize("bar", [0.5, 0.99])
-def test_without_predictions_the_areas_decide(bar):
+@pytest.mark.parametrize(("bar", "beaten"), [(0.5, True), (0.899, False), (0.99, False)])
+def test_without_predictions_on_the_same_images_the_intervals_decide(bar, beaten):
     found = results(0.9, bar=bar, weak=0.4)
     standing = find_standing(group_variants(found), dataset=DECLARED)
-    assert marked(standing, found) == ({"toyzoo/net0"} if bar > 0.9 else set())
+    assert marked(standing, found) == (set() if beaten else {"toyzoo/net0"})
+    assert standing.footnotes == (() if beaten else ("† not shown to beat toyzoo/bar",))
 
 
 def test_without_a_baseline_or_a_network_nothing_is_marked():

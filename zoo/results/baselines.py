@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from zoo.results.cell import Cell
-from zoo.results.comparison import MACRO, Variant
+from zoo.results.comparison import MACRO, Variant, is_above
 from zoo.results.differences import compare_pairs
 from zoo.results.verdict import Comparison
 from zoo.specs import DatasetSpec
@@ -76,8 +76,8 @@ def find_standing(
 
     def beats(network: Variant, bar: Variant) -> bool:
         pair = compared.get(frozenset((network.name, bar.name)))
-        # Without predictions, the areas alone are left.
-        return network.rank > bar.rank if pair is None else pair.found and pair.first == network.name
+        # Without predictions on the same images, the intervals of both scores are left.
+        return is_above(network, bar) if pair is None else pair.found and pair.first == network.name
 
     below = {bar.name: [network for network in networks if not beats(network, bar)] for bar in baselines}
     strongest, *weaker = below

@@ -13,7 +13,7 @@ from zoo.results.cell import Cell
 from zoo.results.naming import distinguish, variant_keys, with_settings
 from zoo.results.schema import Finished, RunResult
 from zoo.scores.schema import Scores
-from zoo.scores.stats import critical_value
+from zoo.scores.stats import critical_value, difference_of_independent
 
 MACRO = "macro"
 
@@ -211,3 +211,10 @@ def estimate(results: Sequence[Finished]) -> Estimate:
         label=headlines[0].label,
         higher_is_better=headlines[0].higher_is_better,
     )
+
+
+def is_above(variant: Variant, bar: Variant) -> bool:
+    """Return whether a variant is better by the 95 % interval of the difference, as of separate test images."""
+    one, other = estimate(variant.results), estimate(bar.results)
+    _, (low, high) = difference_of_independent(one.score, (one.low, one.high), other.score, (other.low, other.high))
+    return low > 0 if one.higher_is_better else high < 0
