@@ -14,9 +14,11 @@ import zoo
 from zoo.cli import cli
 from zoo.data.open import Dataset
 from zoo.data.recipe import FRESH, SPLITS, Recipe
+from zoo.data.stream import STREAM
 from zoo.errors import UsageError
 from zoo.host import load_plugins
 from zoo.inference.fresh import check_fresh_test, fresh_recipe, with_fresh_tests
+from zoo.lensing.population import is_test
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.report.tables import make_tables
@@ -156,6 +158,12 @@ def test_fresh_images_are_those_of_no_split_of_any_seed(sky, runs):
     assert len(np.unique(flat, axis=0)) == len(flat)
     for one, other in pairwise(recipes):
         assert one.hash != other.hash
+
+
+def test_a_population_is_told_which_streams_are_test_images(runs):
+    _, [cell, _] = runs
+    test_images = {split for split in (*SPLITS, FRESH, STREAM) if is_test(cell.recipe.stream(split))}
+    assert test_images == {"test", FRESH}
 
 
 def test_the_run_id_does_not_depend_on_a_fresh_test(runs):

@@ -26,6 +26,17 @@ class Population(Protocol):
 
         Args:
             indices: [n] image indices.
-            seed: Seed that names the stream: data seed and split.
+            seed: Seed that names the stream: data seed, and after the last "/" the split: train, val, test, fresh
+                (fresh test images) or stream (endless training images). A population whose test lenses differ from its
+                training lenses asks `is_test`.
         """
         ...
+
+
+def is_test(seed: str) -> bool:
+    """Return whether a stream is one of test images: of the test split, or of fresh test images.
+
+    Args:
+        seed: Seed that `Population.sample` is given.
+    """
+    return seed.rpartition("/")[2] in ("test", "fresh")

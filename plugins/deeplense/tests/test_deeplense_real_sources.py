@@ -76,9 +76,10 @@ def test_a_galaxy_takes_place_size_and_light_of_the_sersic_source(picture):
     assert isinstance(build(pictures=picture, **MODEL_B), Population)
 
 
-def test_no_galaxy_is_in_the_test_split_and_in_another(picture):
-    used = {split: set(sample(picture, split, 500).parameters["galaxy"]) for split in ("train", "val", "test")}
+def test_no_galaxy_is_in_test_images_and_in_others(picture):
+    used = {split: set(sample(picture, split, 500).parameters["galaxy"]) for split in ("train", "val", "test", "fresh")}
     assert used["train"] == used["val"]
+    assert used["test"] == used["fresh"]
     assert not used["train"] & used["test"]
     assert used["train"] | used["test"] == set(range(len(load_galaxies(picture))))
 

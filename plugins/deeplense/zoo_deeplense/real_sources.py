@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from zoo.errors import UsageError
 from zoo.lensing.draws import Draws
 from zoo.lensing.instrument import Instrument
+from zoo.lensing.population import is_test
 from zoo.lensing.scenes import PixelSource, Scenes, Sersic
 from zoo_deeplense.galaxies import load_galaxies
 from zoo_deeplense.photometry import sersic_flux
@@ -39,8 +40,8 @@ class RealSources:
     """Lenses of a table in front of real galaxies.
 
     A galaxy takes the place, the angle, the half-light radius and the whole light of the Sersic source that the table
-    draws. Every fourth galaxy is kept for the test split and occurs in no other: a network cannot score by knowing a
-    galaxy again.
+    draws. Every fourth galaxy is kept for test images, those of the test split and fresh ones, and occurs in no others:
+    a network cannot score by knowing a galaxy again.
 
     Args:
         pictures: Source of the galaxies.
@@ -67,7 +68,7 @@ class RealSources:
         law = scenes.source
         assert isinstance(law, Sersic)
         kept_for_test = np.arange(len(self._galaxies)) % min(_ONE_FOR_TEST_IN, len(self._galaxies)) == 0
-        allowed = np.flatnonzero(kept_for_test == (seed.rpartition("/")[2] == "test"))
+        allowed = np.flatnonzero(kept_for_test == is_test(seed))
         unit = Draws(seed, indices).unit("galaxy")[:, 0]
         galaxy = allowed[(unit * len(allowed)).astype(np.int64)]
         scale = law.effective_radius / self._galaxies.half_light_radius[galaxy]
