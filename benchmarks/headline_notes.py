@@ -16,6 +16,7 @@ from zoo.plurals import counted
 from zoo.report.notes import missing_twins, search_note
 from zoo.report.tables import result_notes
 from zoo.results.baselines import is_baseline
+from zoo.results.cell import Cell
 from zoo.results.comparison import names_of_rows, spread_note
 from zoo.specs import ModelSpec
 
@@ -30,6 +31,8 @@ and the forms of lens and source, all of which are exact in these models, and th
 image: its score rests on this knowledge and is not a forecast for a survey."""
 REAL_SOURCES = """\
 and the form of the lens, which is exact here, and the halo lies in the middle of every image. {source}"""
+TEST_GALAXIES = 40
+"""Galaxies of the Hubble eXtreme Deep Field that `real_sources` keeps for test images."""
 LENSES = {
     "fitted_lens": ("the PSF, ", "", "It fits a Sersic profile for the source, which these galaxies are not."),
     "flexible_lens": (
@@ -59,6 +62,7 @@ def notes(recorded: Sequence[Run]) -> str:
     names = names_of_rows(variants)
     found = [
         phases_note(runs),
+        galaxies_note(runs[0].cell),
         *devices_notes(recorded),
         earlier_networks(runs),
         *fitted_notes(runs),
@@ -69,6 +73,17 @@ def notes(recorded: Sequence[Run]) -> str:
         missing_baseline(runs),
     ]
     return "\n\n".join(map(wrapped, filter(None, found)))
+
+
+def galaxies_note(cell: Cell) -> str:
+    """Return how many galaxies the test images of `real_sources` show, or "" for other images."""
+    if name_of(cell) != "real_sources" or cell.recipe.params.get("pictures"):
+        return ""
+    return (
+        f"The {cell.sizes['test']:,} test images show {TEST_GALAXIES} galaxies, which no training image shows, and "
+        "fresh test images show the same ones. Intervals are over images of these galaxies: they leave out the spread "
+        "between galaxies."
+    )
 
 
 def devices_notes(recorded: Sequence[Run]) -> list[str]:

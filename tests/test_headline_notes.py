@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 from headlineruns import recorded, with_cell
 from msgspec.structs import replace
@@ -60,6 +61,16 @@ def test_a_network_that_is_not_above_the_best_baseline_is_marked(headline, notes
         lacking = "Baselines that this table lacks: `baselines/scalars_linear`, `baselines/pca_linear`."
         assert notes.missing_baseline(own) == lacking
     assert "zoo bench --model baselines/scalars_boosted --data deeplense/modelB" in notes.missing_baseline([other])
+
+
+def test_the_section_of_real_sources_states_the_number_of_its_galaxies(headline, page, notes):
+    pytest.importorskip("skimage")
+    runs = [headline.read_run(line) for line in headline.read_record()]
+    own = [run for run in runs if run.cell.data == "deeplense/real_sources"]
+    spec = notes.dataset_of(own[0])
+    scenes = spec.load()(**spec.params).sample(np.arange(2048), own[0].cell.recipe.stream("test"))
+    shown = len(np.unique(scenes.parameters["galaxy"]))
+    assert f"The 2,048 test images show {shown} galaxies, which" in " ".join(page.make_page(own).split())
 
 
 def test_rows_of_an_earlier_version_of_a_network_are_named(headline, notes):
