@@ -238,6 +238,7 @@ def test_broken_plugins_do_not_stop_commands(zoo, broken_site, words, expected):
     assert "Traceback" not in done.stderr
     if words[0] in ("list-models", "list-datasets", "bench"):
         assert "broken plugin broken_api, broken_argument" in done.stderr
+        assert ", core (zoo-broken);" in done.stderr  # not the plugin whose name it takes
         assert "zoo plugins --errors" in done.stderr
 
 

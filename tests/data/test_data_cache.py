@@ -301,6 +301,18 @@ def leave(scenes):
     raise SystemExit("no more")
 
 
+def exposed(**values):
+    """Return a change that gives the second scene these values of its exposure."""
+
+    def change(scenes):
+        columns = {name: getattr(scenes.exposure, name).astype(float) for name in values}
+        for name, value in values.items():
+            columns[name][1] = value
+        return dataclasses.replace(scenes, exposure=dataclasses.replace(scenes.exposure, **columns))
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -309,6 +321,12 @@ def leave(scenes):
         (lambda scenes: dataclasses.replace(scenes, parameters={"colour": np.zeros((3, 2))}), "parameters.colour of"),
         (lambda scenes: dataclasses.replace(scenes, label=scenes.label / 2), "labels of type float64"),
         (leave, "no more"),
+        (exposed(seconds=0.0), "drew exposure.seconds 0; it must be above 0."),
+        (exposed(seconds=np.nan), "drew exposure.seconds nan"),
+        (exposed(sky=-1e-3), "drew exposure.sky -0.001; it must be at least 0"),
+        (exposed(snr=-5.0), "drew exposure.snr -5; it must be above 0, or NaN for none"),
+        (exposed(snr=np.inf), "drew exposure.snr inf"),
+        (exposed(peak=0.0), "drew exposure.peak 0; it must be above 0, or NaN for none"),
     ],
 )  # fmt: skip
 def test_what_a_population_draws_is_checked(change, said):

@@ -251,6 +251,7 @@ def test_a_measured_symmetry_is_shown_and_trainings_that_are_left_out_are_one_li
     assert [line for line in shown.out.splitlines() if "chance" in line] == [
         "Left out by --no-trainings: training, chance, weights-file, resume, equivariance-after-training"
     ]
+    assert "excused" not in shown.out
 
 
 def test_a_thread_that_goes_on_does_not_keep_the_command_from_ending(monkeypatch):

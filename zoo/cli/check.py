@@ -117,7 +117,7 @@ def check(
     left_out = [one for one in found if one.state == "excused" and one.problem == NO_TRAININGS]
     notable = [one for one in found if (one.state in ("failed", "excused") or one.note) and one not in left_out]
     _print_table(found if everything else notable)
-    counts = Counter(one.state for one in found)
+    counts = Counter(one.state for one in found if one not in left_out)
     echo(", ".join(f"{counts[state]} {state}" for state in _STATES if counts[state]))
     if left_out:
         echo(f"Left out by --no-trainings: {', '.join(dict.fromkeys(one.check for one in left_out))}")

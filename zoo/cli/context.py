@@ -78,7 +78,7 @@ def _finite(content: Any) -> Any:
 
 def warn_of_broken(host: Host) -> None:
     """Print on stderr which plugins are broken; they never stop a command that does not use them."""
-    broken = [record for record in host.records.values() if record.state == "broken"]
+    broken = {name: record for name, record in host.records.items() if record.state == "broken"}
     if broken:
-        commands = " and ".join(dict.fromkeys(record.show_errors for record in broken))
-        echo(f"note: broken plugin {', '.join(record.name for record in broken)}; see: {commands}", err=True)
+        commands = " and ".join(dict.fromkeys(record.show_errors for record in broken.values()))
+        echo(f"note: broken plugin {', '.join(broken)}; see: {commands}", err=True)

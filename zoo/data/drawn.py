@@ -57,7 +57,8 @@ def check_scenes(scenes: object, count: int) -> None:
 
     Raises:
         TypeError: It is not `Scenes`.
-        ValueError: An array has not one entry for each image, or a label is not a whole number.
+        ValueError: An array has not one entry for each image, a label is not a whole number, or an exposure is
+            impossible.
     """
     if not isinstance(scenes, Scenes):
         raise TypeError(f"the population drew a {type(scenes).__name__}, not Scenes")
@@ -66,6 +67,19 @@ def check_scenes(scenes: object, count: int) -> None:
     for name, array in _arrays(scenes, "scenes"):
         if array.ndim == 0 or len(array) != count:
             raise ValueError(f"the population drew {name} of shape {list(array.shape)} for {counted(count, 'image')}")
+    for name, above, may_be_nan in _EXPOSURE:
+        values = np.asarray(getattr(scenes.exposure, name), np.float64)
+        least = values >= 0 if above == "at least 0" else values > 0
+        impossible = values[~(least & np.isfinite(values) | (np.isnan(values) & may_be_nan))]
+        if len(impossible):
+            allowed = f"{above}, or NaN for none" if may_be_nan else above
+            raise ValueError(f"the population drew exposure.{name} {impossible[0]:g}; it must be {allowed}")
+
+
+_EXPOSURE = (
+    ("seconds", "above 0", False), ("sky", "at least 0", False), ("snr", "above 0", True), ("peak", "above 0", True),
+)  # fmt: skip
+"""Field of an exposure, its possible values, and whether NaN is one of them."""
 
 
 def _arrays(value: object, name: str) -> Iterator[tuple[str, NDArray[Any]]]:

@@ -65,8 +65,8 @@ def by_model(
             names = [text for model in models for text in (model.id, model.name)] + list(filter(None, SHARED_OWNERS))
             raise UsageError(
                 f"--set {key}: no model of this plan is called '{pattern}'.{nearest(pattern, names)}",
-                hint="Parameters of the data are data.NAME, of the training images train.NAME; settings of one model "
-                "MODEL.NAME.",
+                hint=f"Its models: {', '.join(model.id for model in models)}. Parameters of the data are data.NAME, of "
+                "the training images train.NAME; settings of one model MODEL.NAME.",
             )
         for model in chosen:
             training = name in SETTING_NAMES and not hparam and name != "stream"
@@ -238,6 +238,8 @@ def check_names(settings: Mapping[str, Any], models: Sequence[ModelSpec], datase
             raise UsageError(f"--set {name}: this is a training setting.", hint=f"Write: --set {bare}=...")
         if f"data.{name}" in data_names:
             raise UsageError(f"--set {name}: this is a parameter of the data.", hint=f"Write: --set data.{name}=...")
+        if name in ("seed", "seeds", "data_seed"):
+            raise UsageError(f"--set {name}: seeds have options of their own.", hint="Write: --seeds 0,1,2")
         where = " or ".join(spec.id for spec in [*models, *datasets])
         of_data, of_model = name.startswith(("data.", TRAIN)), name.startswith("model.")
         asked = [*([] if of_data else models[:1]), *([] if of_model else datasets[:1])]

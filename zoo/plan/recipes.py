@@ -235,8 +235,14 @@ def try_population(host: Host, dataset: DatasetSpec, recipe: Recipe) -> Scenes |
         raise
     except Exception as error:
         what = "drawn" if dataset.simulated else "opened"
+        given = [
+            f"{name}={value!r} (default {dataset.params[name]!r})"
+            for name, value in recipe.params.items()
+            if value != dataset.params.get(name)
+        ]
         raise UsageError(
-            f"{dataset.id} cannot be {what} with these parameters: {type(error).__name__}: {error}",
+            f"{dataset.id} cannot be {what} with {', '.join(given) or 'its parameters'}: "
+            f"{type(error).__name__}: {error}",
             hint=f"See: zoo show {dataset.id}",
         ) from error
 

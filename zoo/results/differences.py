@@ -43,8 +43,11 @@ def compare_pairs(variants: Sequence[Variant], *, tasks: Tasks = CORE) -> tuple[
             samples.append(read_sample(variant, tasks))
         except (DataError, MissingError) as error:
             problems.append(f"{variant.name} is not compared: {error}")
-    if len({sample.images for sample in samples}) > 1:
-        problems.append("Not all variants were tested on the same images; only those that were are compared.")
+    if others := [sample.name for sample in samples if sample.images != samples[0].images]:
+        problems.append(
+            f"Tested on other images or labels than {samples[0].name}: {', '.join(others)}. Only variants that were "
+            "tested on the same ones are compared."
+        )
     return compare_samples(samples), problems
 
 
