@@ -124,6 +124,12 @@ def test_other_types_are_left_to_torch(dtype, groups):
     assert torch.equal(found, expected)
 
 
+def test_float16_is_left_to_torch():
+    images, weight = torch.randn(2, 6, 8, 8), torch.randn(6, 1, 5, 5, requires_grad=True)
+    with torch.autocast("cpu", torch.float16), FasterOnCpu():
+        assert F.conv2d(images, weight, groups=6).dtype == torch.float16
+
+
 def test_depthwise_convolutions_without_a_gradient_are_left_to_torch():
     images, weight = torch.randn(2, 6, 8, 8), torch.randn(6, 1, 3, 3, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):

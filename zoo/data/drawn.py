@@ -67,19 +67,21 @@ def check_scenes(scenes: object, count: int) -> None:
     for name, array in _arrays(scenes, "scenes"):
         if array.ndim == 0 or len(array) != count:
             raise ValueError(f"the population drew {name} of shape {list(array.shape)} for {counted(count, 'image')}")
-    for name, above, may_be_nan in _EXPOSURE:
+    for name, possible in _EXPOSURES.items():
         values = np.asarray(getattr(scenes.exposure, name), np.float64)
-        least = values >= 0 if above == "at least 0" else values > 0
-        impossible = values[~(least & np.isfinite(values) | (np.isnan(values) & may_be_nan))]
-        if len(impossible):
-            allowed = f"{above}, or NaN for none" if may_be_nan else above
-            raise ValueError(f"the population drew exposure.{name} {impossible[0]:g}; it must be {allowed}")
+        known = values[~np.isnan(values)] if "NaN" in possible else values
+        enough = known >= 0 if name == "sky" else known > 0
+        if len(wrong := known[~(enough & np.isfinite(known))]):
+            raise ValueError(f"the population drew exposure.{name} {wrong[0]:g}; it must be {possible}")
 
 
-_EXPOSURE = (
-    ("seconds", "above 0", False), ("sky", "at least 0", False), ("snr", "above 0", True), ("peak", "above 0", True),
-)  # fmt: skip
-"""Field of an exposure, its possible values, and whether NaN is one of them."""
+_EXPOSURES = {
+    "seconds": "above 0",
+    "sky": "at least 0",
+    "snr": "above 0, or NaN for none",
+    "peak": "above 0, or NaN for none",
+}
+"""Field of an exposure -> its possible values, which are finite."""
 
 
 def _arrays(value: object, name: str) -> Iterator[tuple[str, NDArray[Any]]]:

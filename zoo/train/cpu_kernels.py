@@ -75,6 +75,8 @@ def _convolved(
     """Return the convolution [N, C, H, W] of arguments as those of `torch.conv2d`; None where torch is as fast."""
     if input.dim() != 4 or isinstance(padding, str) or input.device.type != "cpu":
         return None
+    if torch.is_autocast_enabled("cpu") and not _is_bf16():
+        return None
     allowed = {torch.float32, torch.bfloat16} if _is_bf16() else {torch.float32}
     if not {tensor.dtype for tensor in (input, weight, bias) if tensor is not None} <= allowed:
         return None
