@@ -2,6 +2,7 @@
 
 import json
 from itertools import product
+from statistics import mean
 
 import pytest
 from headlineruns import on_images_of, recorded, with_area, with_cell
@@ -50,12 +51,15 @@ def test_the_best_networks_stand_beside_the_aim(headline, aim):
         lines = [
             line for line in plain[row[0]] if list(line["cell"]["recipe"].get("channels") or {}) == channels[row[2]]
         ]
-        best = max(lines, key=lambda line: line["test"]["auc"]["macro"])
+        trainings = {}  # settings -> those that differ in the seed; a row has their mean
+        for line in lines:
+            trainings.setdefault(settings_of(line["cell"]), []).append(line)
+        [best] = max(trainings.values(), key=lambda own: mean(line["test"]["auc"]["macro"] for line in own))
         score, goal = best["test"]["auc"]["macro"], float(row[1])
         assert row[4:6] == [best["cell"]["budget"], best["run_id"][:4]]
         assert row[6].startswith(f"{score:.4f}".removeprefix("0"))
         low, high = best["test"]["intervals"]["auc.macro"]
-        assert int(row[7]) == len({settings_of(line["cell"]) for line in lines})
+        assert int(row[7]) == len(trainings)
         if fresh := best.get("fresh"):
             assert row[8] == f"{fresh['scores']['auc']['macro']:.4f}".removeprefix("0")
         assert float(row[9]) == pytest.approx(score - goal, abs=6e-5)

@@ -227,9 +227,13 @@ def test_the_findings_state_where_the_trainings_of_model_b_are_at_their_best(hea
     new_noise = [run for run in every if run.cell.data == "deeplense/modelB"]
     assert len(new_noise) == {"two": 2, "three": 3}[said.group(1)]
     [on_a] = [run for run in every if run.cell.data == "deeplense/modelA"]
-    [without] = [run for run in chosen(readme, runs, "evening")["modelA"] if run.cell.model == "gconv/p4m"]
+    [without] = [
+        run for run in chosen(readme, runs, "evening")["modelA"]
+        if (run.cell.model, run.cell.train_seed) == ("gconv/p4m", on_a.cell.train_seed)
+    ]  # fmt: skip
     figures = [readme.area(run.result.test.auc["macro"]) for run in (on_a, without)]
-    assert "On Model A one training with new noise has {}, one without it {}.".format(*figures) in text
+    said_of_a = "On Model A one training with new noise has {}, the one without it on the same lenses {}."
+    assert said_of_a.format(*figures) in text
     assert {f"{run.result.test.auc['macro']:.4f}".removeprefix("0") for run in new_noise} == {said.group(2)}
     for run in new_noise:  # the validation loss falls to the end
         losses = [epoch.val_loss for epoch in run.history]
