@@ -213,7 +213,7 @@ def load_target(spec: Spec) -> Any:
     except Exception as error:
         raise MissingError(
             f"{spec.kind} {spec.id} cannot be loaded from {spec.target}: {type(error).__name__}: {error}",
-            hint="See: zoo plugins --errors; of a file: zoo --plugin FILE plugins --errors",
+            hint="See: zoo plugins --errors; for a plugin in a file: zoo --plugin FILE plugins --errors",
         ) from error
 
 

@@ -144,7 +144,7 @@ def test_settings_of_one_model_leave_the_others_alone(make):
     [
         ({"tinny.lr": 1}, "no model of this plan is called 'tinny'. Did you mean 'tiny'"),
         ({"p4m.width": 1}, "no model of this plan is called 'p4m'.\nIts models: toyzoo/tiny. Parameters of"),
-        ({"seed": 3}, "--set seed: seeds have options of their own.\nWrite: --seeds 0,1,2"),
+        ({"seed": 3}, "--set seed: seeds have an option of their own.\nWrite: --seeds 0,1,2"),
         ({"dat.count": 1}, "Did you mean 'data'"),
         ({"tiny.widht": 1}, "toyzoo/tiny has no setting 'widht'. Did you mean 'width'"),
         ({"tiny.train_images": 1}, "has no setting 'train_images'"),

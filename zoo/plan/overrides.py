@@ -238,8 +238,8 @@ def check_names(settings: Mapping[str, Any], models: Sequence[ModelSpec], datase
             raise UsageError(f"--set {name}: this is a training setting.", hint=f"Write: --set {bare}=...")
         if f"data.{name}" in data_names:
             raise UsageError(f"--set {name}: this is a parameter of the data.", hint=f"Write: --set data.{name}=...")
-        if name in ("seed", "seeds", "data_seed"):
-            raise UsageError(f"--set {name}: seeds have options of their own.", hint="Write: --seeds 0,1,2")
+        if name in ("seed", "seeds"):
+            raise UsageError(f"--set {name}: seeds have an option of their own.", hint="Write: --seeds 0,1,2")
         where = " or ".join(spec.id for spec in [*models, *datasets])
         of_data, of_model = name.startswith(("data.", TRAIN)), name.startswith("model.")
         asked = [*([] if of_data else models[:1]), *([] if of_model else datasets[:1])]

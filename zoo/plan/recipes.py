@@ -236,7 +236,7 @@ def try_population(host: Host, dataset: DatasetSpec, recipe: Recipe) -> Scenes |
     except Exception as error:
         what = "drawn" if dataset.simulated else "opened"
         given = [
-            f"{name}={value!r} (default {dataset.params[name]!r})"
+            f"{name}={value!r} (default {dataset.params.get(name)!r})"
             for name, value in recipe.params.items()
             if value != dataset.params.get(name)
         ]
