@@ -16,8 +16,8 @@ from zoo.plurals import counted
 from zoo.report.notes import missing_twins, search_note
 from zoo.report.tables import result_notes
 from zoo.results.baselines import is_baseline
-from zoo.results.cell import Cell
 from zoo.results.comparison import names_of_rows, spread_note
+from zoo.results.schema import Finished
 from zoo.specs import ModelSpec
 
 SCALARS = "baselines/scalars_boosted"
@@ -31,8 +31,6 @@ and the forms of lens and source, all of which are exact in these models, and th
 image: its score rests on this knowledge and is not a forecast for a survey."""
 REAL_SOURCES = """\
 and the form of the lens, which is exact here, and the halo lies in the middle of every image. {source}"""
-TEST_GALAXIES = 40
-"""Galaxies of the Hubble eXtreme Deep Field that `real_sources` keeps for test images."""
 LENSES = {
     "fitted_lens": ("the PSF, ", "", "It fits a Sersic profile for the source, which these galaxies are not."),
     "flexible_lens": (
@@ -62,7 +60,7 @@ def notes(recorded: Sequence[Run]) -> str:
     names = names_of_rows(variants)
     found = [
         phases_note(runs),
-        galaxies_note(runs[0].cell),
+        galaxies_note(runs[0].result),
         *devices_notes(recorded),
         earlier_networks(runs),
         *fitted_notes(runs),
@@ -75,14 +73,14 @@ def notes(recorded: Sequence[Run]) -> str:
     return "\n\n".join(map(wrapped, filter(None, found)))
 
 
-def galaxies_note(cell: Cell) -> str:
+def galaxies_note(result: Finished) -> str:
     """Return how many galaxies the test images of `real_sources` show, or "" for other images."""
-    if name_of(cell) != "real_sources" or cell.recipe.params.get("pictures"):
+    groups = result.test.image_groups
+    if groups is None or groups.name != "galaxy":
         return ""
     return (
-        f"The {cell.sizes['test']:,} test images show {TEST_GALAXIES} galaxies, which no training image shows, and "
-        "fresh test images show the same ones. Intervals are over images of these galaxies: they leave out the spread "
-        "between galaxies."
+        f"The {result.test.images:,} test images show {counted(groups.values, 'galaxy')}, which no training image "
+        "shows, and fresh test images show the same ones."
     )
 
 

@@ -23,7 +23,7 @@ from zoo.results.comparison import interval_of_mean
 from zoo.results.differences import compare_samples
 from zoo.results.samples import Sample, make_sample
 from zoo.results.verdict import Comparison
-from zoo.scores.stats import intervals
+from zoo.scores.intervals import intervals
 from zoo.tasks.classify import area_contributions
 
 AREAS = (0.5, 0.9, 0.99, 0.996, 0.9999)
@@ -32,6 +32,9 @@ TAILS = {"normal": 0, "t, 5 degrees of freedom": 5, "t, 3 degrees of freedom": 3
 """Distribution of the scores -> degrees of freedom; 0 is normal."""
 SPREADS = (0.0016, 0.0051)
 """Standard deviations between trainings that were seen on Model A and B."""
+GROUPS = (10, 40, 200)
+ALIKE = (0.0, 0.2, 0.5)
+"""Shares of the variance of a score that images of one group have in common."""
 PAIRS = ((0.98, 0.98), (0.99, 0.98), (0.9999, 0.996))
 """True areas of two trainings whose difference is measured."""
 RESULT = Path(__file__).parent / "results/interval_coverage.md"
@@ -54,11 +57,28 @@ def shift_for(area: float, freedom: int) -> float:
 
 
 def predictions(
-    random: np.random.Generator, images: int, *, area: float, freedom: int
+    random: np.random.Generator,
+    images: int,
+    *,
+    area: float,
+    freedom: int,
+    groups: NDArray[np.int64] | None = None,
+    alike: float = 0.0,
 ) -> tuple[Array, NDArray[np.int64]]:
-    """Return scores [N, 3] and labels [N]; every class, their mean and the pooled decisions have this area."""
+    """Return scores [N, 3] and labels [N]; every class, their mean and the pooled decisions have this area.
+
+    Args:
+        random: Generator.
+        images: N.
+        area: True area under the ROC curve.
+        freedom: Degrees of freedom of the scores; 0 is normal.
+        groups: [N] number of the group of each image.
+        alike: Share of the variance of a score that images of one group have in common.
+    """
     labels = np.arange(images) % 3
     noise = random.normal(size=(images, 3))
+    if groups is not None:
+        noise = np.sqrt(1 - alike) * noise + np.sqrt(alike) * random.normal(size=(groups.max() + 1, 3))[groups]
     noise = (noise - noise.mean(1, keepdims=True)) * np.sqrt(1.5)  # of unit variance, correlation -1/2
     if freedom:
         noise *= np.sqrt(freedom / random.chisquare(freedom, size=(images, 1)))
@@ -86,6 +106,28 @@ def coverage(images: int, *, area: float, freedom: int, repetitions: int, accura
         perfect += found["auc_0"][1] == 1
     shares = {name: count / repetitions for name, count in held.items()}
     return {**shares, "width": float(np.median(widths)), "perfect": perfect / repetitions}
+
+
+def coverage_of_groups(
+    groups: int, *, area: float, alike: float, repetitions: int, images: int = 2048
+) -> dict[str, float]:
+    """Return the share of intervals of the macro area over "groups" and over "images" that hold the truth.
+
+    Every image belongs to one of the groups, at random, whatever its class. Also "accuracy", over groups.
+    """
+    random = np.random.default_rng([3, groups, round(area * 10_000), round(alike * 100)])
+    held = {"groups": 0, "images": 0, "accuracy": 0}
+    for _ in range(repetitions):
+        numbers = random.integers(groups, size=images)
+        scores, labels = predictions(random, images, area=area, freedom=0, groups=numbers, alike=alike)
+        over_groups, over_images = intervals(scores, labels, groups=numbers), intervals(scores, labels)
+        for kind, found, name, truth in (
+            ("groups", over_groups, "auc_macro", area),
+            ("images", over_images, "auc_macro", area),
+            ("accuracy", over_groups, "accuracy", accuracy_of(area, 0)),
+        ):
+            held[kind] += found[name][0] <= truth <= found[name][1]
+    return {kind: count / repetitions for kind, count in held.items()}
 
 
 @cache
@@ -229,6 +271,8 @@ def lines(repetitions: int) -> Iterator[str]:
                 texts = [f"{100 * share:.1f}" for share in shares]
                 yield f"| {area} | {images:,} | {' | '.join(texts)} | {found['width']:.2g} |"
     yield ""
+    yield from lines_of_groups(repetitions)
+    yield ""
     yield from lines_of_means(repetitions)
     yield ""
     yield "## Intervals of a difference between two trainings"
@@ -259,6 +303,25 @@ def lines(repetitions: int) -> Iterator[str]:
                 for networks in (2, 4)
             ]
             yield f"| {spread} | {seeds} | {100 * rates[0]:.1f} | {100 * rates[1]:.1f} |"
+
+
+def lines_of_groups(repetitions: int) -> Iterator[str]:
+    """Yield the part on groups of images."""
+    yield "## Intervals over groups of images"
+    yield ""
+    yield "Per cent of nominal 95 % intervals of the macro AUC that hold the truth, where images of one group, such as"
+    yield "those of one galaxy, are alike: over groups, and over all 2,048 images as if they were independent."
+    yield "*Alike*: share of the variance of a score that the images of a group have in common. The last column is the"
+    yield "accuracy, over groups. Scores: normal."
+    yield ""
+    yield "| AUC | groups | alike | over groups | over images | accuracy |"
+    yield "| ---: | ---: | ---: | ---: | ---: | ---: |"
+    for area in (0.9, 0.99):
+        for groups in GROUPS:
+            for alike in ALIKE:
+                found = coverage_of_groups(groups, area=area, alike=alike, repetitions=repetitions)
+                texts = " | ".join(f"{100 * found[kind]:.1f}" for kind in ("groups", "images", "accuracy"))
+                yield f"| {area} | {groups} | {alike} | {texts} |"
 
 
 def lines_of_means(repetitions: int) -> Iterator[str]:

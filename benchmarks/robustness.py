@@ -33,8 +33,8 @@ from zoo.data.recipe import SPLITS
 from zoo.host import load_plugins
 from zoo.inference.evaluate import evaluation_recipe, open_evaluation
 from zoo.paths import write_text
+from zoo.scores.intervals import Grouping, interval_of_share
 from zoo.scores.score import score
-from zoo.scores.stats import share_interval
 from zoo.specs import DatasetSpec
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,15 +55,15 @@ Each network was trained on round haloes with point masses and scored on the sam
 beside that of a network is a channel that it sees beside the image);
 [populations.md](../../docs/populations.md#variants-of-models-a-and-b) describes the changes. *multipoles* are on
 elliptical haloes, which *elliptical* has without them. *real_sources* are other lenses with the same parameters, whose
-sources are [pictures of galaxies](../../docs/populations.md#real-galaxies). The threshold is the probability of
-substructure that 5 % of a network's plain smooth test images (no substructure) exceed. False positives are smooth
-lenses above it, and a sub-halo image is missed that is not above it: a classifier without information misses 95 %. The
-interval of the false positives holds the uncertainty of the threshold, too (bootstrap over the lenses, at least that of
-a share of so many images); `-` where the smooth lenses are the plain ones, which have 5 % by construction. The last
-column is the share of sub-halo images whose most probable class is the smooth one, which depends on no threshold. One
-training each: another one may give other figures. The networks were trained on different numbers of images, which stand
-below the table. So compare the rows of one network; rows of different networks do not compare the networks. Baselines
-and plain twins are not among them.
+sources are [pictures of galaxies](../../docs/populations.md#real-galaxies); intervals there are over the galaxies. The
+threshold is the probability of substructure that 5 % of a network's plain smooth test images (no substructure) exceed.
+False positives are smooth lenses above it, and a sub-halo image is missed that is not above it: a classifier without
+information misses 95 %. The interval of the false positives holds the uncertainty of the threshold, too (bootstrap over
+the lenses, at least that of a share of so many images); `-` where the smooth lenses are the plain ones, which have 5 %
+by construction. The last column is the share of sub-halo images whose most probable class is the smooth one, which
+depends on no threshold. One training each: another one may give other figures. The networks were trained on different
+numbers of images, which stand below the table. So compare the rows of one network; rows of different networks do not
+compare the networks. Baselines and plain twins are not among them.
 
 | network | run | test images | macro AUC (95 %) | change | false positives (95 %) | missed | most probably smooth |
 | --- | --- | --- | ---: | ---: | ---: | ---: | ---: |
@@ -114,7 +114,7 @@ class Row(schema.Record, kw_only=True):
     macro_auc: float
     """Mean of the classes' one-vs-rest areas under the ROC curve."""
     low: float
-    """Lower end of its 95 % interval over the images."""
+    """Lower end of its 95 % interval over the images, or their galaxies."""
     high: float
     """Upper end."""
     smooth: int
@@ -179,9 +179,11 @@ def measure(weights: str, *, images: int, store: Path, known: Sequence[Row]) -> 
         batches = (batch for chunk in split.chunks for batch in torch.from_numpy(np.array(chunk)).split(256))
         probabilities = np.concatenate([trained.predict_proba(batch, calibrated=False) for batch in batches])
         logits = torch.from_numpy(np.log(np.clip(probabilities, 1e-30, None)))
-        scores = score(logits, torch.from_numpy(split.labels.astype(np.int64)), trained.about.classes)
+        labels = torch.from_numpy(split.labels.astype(np.int64))
+        scores = score(logits, labels, trained.about.classes, groups=split.groups)
         of_substructure = substructure(probabilities, trained.about.classes)
-        smooth = of_substructure[split.labels == split.classes.index(SMOOTH)]
+        is_smooth = split.labels == split.classes.index(SMOOTH)
+        smooth = of_substructure[is_smooth]
         is_subhalo = split.labels == split.classes.index(SUBHALO)
         if variant == PLAIN:
             plain = smooth
@@ -189,7 +191,8 @@ def measure(weights: str, *, images: int, store: Path, known: Sequence[Row]) -> 
         low, high = scores.intervals["auc.macro"]
         rate_low, rate_high = None, None
         if not np.array_equal(smooth, plain):
-            rate_low, rate_high = rate_interval(plain, smooth, paired=variant != REAL)
+            groups = None if split.groups is None else split.groups.numbers[is_smooth]
+            rate_low, rate_high = rate_interval(plain, smooth, paired=variant != REAL, groups=groups)
         row = Row(
             model=trained.about.model, run_id=trained.about.run_id, data=trained.about.recipe.dataset,
             data_version=trained.about.recipe.dataset_version,
@@ -212,7 +215,12 @@ def substructure(probabilities: NDArray[np.float64], classes: Sequence[str]) -> 
 
 
 def rate_interval(
-    plain: NDArray[np.float64], changed: NDArray[np.float64], *, paired: bool = True, draws: int = 2000
+    plain: NDArray[np.float64],
+    changed: NDArray[np.float64],
+    *,
+    paired: bool = True,
+    groups: NDArray[np.int64] | None = None,
+    draws: int = 2000,
 ) -> tuple[float, float]:
     """Return the 95 % interval of the share of changed lenses above the threshold that 5 % of the plain ones exceed.
 
@@ -223,16 +231,24 @@ def rate_interval(
         plain: Probability of substructure of N plain smooth lenses.
         changed: That of the same N lenses, changed in one thing; without `paired` of M others.
         paired: Whether the lenses are the same.
+        groups: [M] number of the group of each changed lens, such as the galaxy that it shows, drawn whole; None where
+            all are independent. Of lenses that are not paired.
         draws: Number of samples of the bootstrap.
     """
     random = np.random.default_rng(0)
     drawn = random.integers(len(plain), size=(draws, len(plain)))
-    others = drawn if paired else random.integers(len(changed), size=(draws, len(changed)))
     thresholds = np.quantile(plain[drawn], 1 - RATE, axis=1)
-    low, high = np.quantile((changed[others] > thresholds[:, None]).mean(1), (0.025, 0.975))
-    hits = int((changed > np.quantile(plain, 1 - RATE)).sum())
-    least, most = share_interval(hits, len(changed))
-    return min(float(low), least), max(float(high), most)
+    if (grouping := Grouping.of(groups)) is None:
+        others = drawn if paired else random.integers(len(changed), size=(draws, len(changed)))
+        rates = (changed[others] > thresholds[:, None]).mean(1)
+    else:
+        times = grouping.times(random, draws)[:, grouping.numbers]
+        rates = ((changed > thresholds[:, None]) * times).sum(1) / times.sum(1)
+    low, high = np.quantile(rates, (0.025, 0.975))
+    if grouping is not None:
+        low, high = grouping.widened(float((changed > np.quantile(plain, 1 - RATE)).mean()), (low, high))
+    least, most = interval_of_share(changed > np.quantile(plain, 1 - RATE), groups=groups)
+    return max(0.0, min(float(low), least)), min(1.0, max(float(high), most))
 
 
 def read_record() -> list[Row]:

@@ -139,6 +139,20 @@ def test_pages_state_where_the_intervals_hold_more_or_less():
     ) in readme
 
 
+def test_pages_state_how_often_intervals_over_groups_hold():
+    root = Path(__file__).parents[1]
+    record = (root / "benchmarks/results/interval_coverage.md").read_text(encoding="utf-8")
+    part = record.partition("## Intervals over groups of images")[2].partition("\n## ")[0]
+    rows = [row.split(" | ") for row in re.findall(r"^\| (0\.\d+ \| .*) \|$", part, re.MULTILINE)]
+    groups, images, accuracy = ([float(row[column]) for row in rows] for column in (3, 4, 5))
+    page = " ".join((root / "docs/reports.md").read_text(encoding="utf-8").split())
+    assert len(rows) == 18
+    shares = f"in {min(groups)} to {max(groups)} % of the repetitions, those of the accuracy in"
+    assert f"{shares} {min(accuracy)} to {max(accuracy)} %" in page
+    assert f"as if all were independent, in {min(images)} to {max(images)} %, least for few groups" in page
+    assert min(rows, key=lambda row: float(row[4]))[1:3] == ["10", "0.5"]
+
+
 def test_the_figures_of_the_residual_channel_stand_on_its_page():
     root = Path(__file__).parents[1]
     said = (root / "docs/data.md").read_text(encoding="utf-8").partition("On one core, one training of p4m")[2]

@@ -8,6 +8,7 @@ _IRREGULAR = {
     "mass": "masses",
     "loss": "losses",
     "entry": "entries",
+    "galaxy": "galaxies",
     "pass": "passes",
     "lens": "lenses",
 }

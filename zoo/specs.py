@@ -155,6 +155,8 @@ class DatasetSpec(Spec):
         baselines: Ids of models that `zoo bench` adds to every plan on this data set: what a network has to beat.
         slices: Column of the stored parameters -> label with its unit; the page of results shows scores in slices of
             each; default: the first four that vary.
+        image_groups: Column of the stored parameters that images which are not independent share, such as the number of
+            the galaxy that they show: intervals and comparisons of scores are over its values, not over images.
     """
 
     kind: ClassVar[str] = "data set"
@@ -181,6 +183,7 @@ class DatasetSpec(Spec):
     captions: Mapping[str, str] = field(default_factory=dict)
     slices: Mapping[str, str] = field(default_factory=dict)
     baselines: tuple[str, ...] = ()
+    image_groups: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()

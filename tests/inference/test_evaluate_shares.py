@@ -91,13 +91,17 @@ def answers(monkeypatch):
 
 
 def same(first, second):
-    """Whether logits and labels of all kinds of images are equal, bit by bit."""
-    pairs = [pair for one, other in zip(first, second, strict=True) for pair in zip(one, other, strict=True)]
-    return all(torch.equal(*pair) for pair in pairs)
+    """Whether logits, labels and groups of all kinds of images are equal, bit by bit."""
+    kinds = list(zip(first, second, strict=True))
+    pairs = [pair for one, other in kinds for pair in zip(one[:2], other[:2], strict=True)]
+    groups = [[None if kind[2] is None else kind[2].text for kind in pair] for pair in kinds]
+    return all(torch.equal(*pair) for pair in pairs) and all(one == other for one, other in groups)
 
 
 @pytest.mark.parametrize(
-    "words", [[*STRIPES, "--angle", 30, "--average", "p4"], [*DISCS, "--seed", 1]], ids=["existing", "simulated"]
+    "words",
+    [[*STRIPES, "--angle", 30, "--average", "p4"], [*DISCS, "--seed", 1], ["--data", "toysky/crowds", *DISCS[2:]]],
+    ids=["existing", "simulated", "in groups"],
 )
 def test_answers_and_scores_are_those_of_one_process(go, host, answers, tmp_path, monkeypatch, words):
     outputs = []
@@ -113,7 +117,8 @@ def test_answers_and_scores_are_those_of_one_process(go, host, answers, tmp_path
             assert not list((tmp_path / "store").iterdir())
     assert outputs[0] == outputs[1] == outputs[2]
     *divided, whole = answers
-    assert [len(labels) for _, labels in whole] == [600]
+    assert [len(labels) for _, labels, _ in whole] == [600]
+    assert ("crowds" in str(words)) == ('"name": "galaxy"' in outputs[0])
     assert all(same(one, whole) for one in divided)
 
 
@@ -123,7 +128,7 @@ def test_shifted_images_are_compared_with_plain_ones(go, host, detector, answers
     done = [go(*words, engine=engine, weights=detector) for engine in (Machines(host, ["made"]), None)]
     assert done[0].stdout == done[1].stdout
     assert "auroc_nuisance" in done[0].stdout
-    assert [len(labels) for _, labels in answers[0]] == [300, 120]
+    assert [len(labels) for _, labels, _ in answers[0]] == [300, 120]
     assert same(*answers)
 
 

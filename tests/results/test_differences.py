@@ -198,7 +198,9 @@ def test_only_the_same_images_are_compared(make, tmp_path):
     first, *_ = names = [variant.name for variant in group_variants(results)]
     others = ["toy/a", "toy/b"] if first == "toy/c" else ["toy/c"]
     told = ", ".join(name for name in names if name in others)
-    assert problems[0].startswith(f"Tested on other images or labels than {first}: {told}. Only variants")
+    assert problems[0].startswith(
+        f"Tested on other images, labels or groups of images than {first}: {told}. Only variants"
+    )
     [lost] = [result for result in results if result.cell.model == "toy/a"]
     (tmp_path / lost.run_dir / store.PREDICTIONS).unlink()
     comparisons, problems = compare_pairs(group_variants(results))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,6 +42,20 @@ def split(name: str, images: np.ndarray, labels: np.ndarray, chunks: int = 3) ->
     return Split(
         name=name, classes=CLASSES, chunks=np.array_split(images, chunks), labels=labels, ids=list(map(str, labels))
     )
+
+
+def test_an_interval_is_over_groups_of_test_images():
+    train, test = rings(900, seed=0), rings(300, seed=1)
+    copied = split("test", np.tile(test[0], (3, 1, 1, 1)), np.tile(test[1], 3))
+    lens = {"lens": np.tile(np.arange(300.0), 3)}
+    alone, in_groups, wrong = (
+        probe_splits(split("train", *train), one)
+        for one in (split("test", *test), replace(copied, parameters=lens, grouped_by="lens"), copied)
+    )
+    widths = [high - low for low, high in (alone.interval, in_groups.interval, wrong.interval)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.05)
+    assert widths[2] < 0.7 * widths[0]
+    assert in_groups.boosted_interval[0] < wrong.boosted_interval[0]
 
 
 def measured(leak: str = "") -> Probe:

@@ -12,15 +12,14 @@ from hypothesis import strategies as st
 from scipy.integrate import trapezoid
 from torchmetrics.functional.classification import binary_auroc, binary_roc, multiclass_calibration_error
 
+from zoo.scores.intervals import intervals
+from zoo.scores.roc import roc_band, roc_curve
 from zoo.scores.stats import (
     auc_components,
     critical_value,
     holm,
-    intervals,
     macro_components,
     reliability,
-    roc_band,
-    roc_curve,
     share_interval,
     softmax,
     two_sided_p,

@@ -8,15 +8,17 @@ import numpy as np
 from zoo.hookspecs import hookimpl
 from zoo.specs import ChannelSpec, MetricSpec, TaskSpec
 from zoo.tasks.classify import Classify
+from zoo.tasks.task import shared_by
 
 METRICS = (
     "values", "extremes", "directions", "order_independence", "number_of_images", "repeatable", "arrays_kept",
     "intervals", "global_state",
 )  # fmt: skip
 TASKS = (
-    "opens", "declarations", "loss", "validation", "scores", "order_independence", "comparison", "notable",
-    "for_metrics", "global_state", "training", "loss__summed", "loss__overflow", "validation__reversed",
-    "scores__random", "comparison__other", "comparison__sums", "notable__all",
+    "opens", "declarations", "loss", "validation", "scores", "order_independence", "comparison", "image_groups",
+    "notable", "curves", "for_metrics", "global_state", "training", "loss__summed", "loss__overflow",
+    "validation__reversed", "scores__random", "comparison__other", "comparison__sums", "notable__all",
+    "image_groups__unstated",
 )  # fmt: skip
 
 
@@ -103,13 +105,13 @@ class Validation(Classify):
 
 
 class Scores(Classify):
-    def score(self, predictions, labels):
-        return super().score(-predictions, labels)
+    def score(self, predictions, labels, groups=None):
+        return super().score(-predictions, labels, groups)
 
 
 class OrderIndependence(Classify):
-    def score(self, predictions, labels):
-        return super().score(predictions[:45], labels[:45])
+    def score(self, predictions, labels, groups=None):
+        return super().score(predictions[:45], labels[:45], groups)
 
 
 class Comparison(Classify):
@@ -118,9 +120,24 @@ class Comparison(Classify):
         return dataclasses.replace(found, components=found.components[:, :-1])
 
 
+class ImageGroups(Classify):
+    def score(self, predictions, labels, groups=None):
+        return msgspec.structs.replace(super().score(predictions, labels), image_groups=shared_by(groups))
+
+
+class ImageGroupsUnstated(Classify):
+    def score(self, predictions, labels, groups=None):
+        return super().score(predictions, labels)
+
+
 class Notable(Classify):
     def notable(self, predictions, labels):
         return np.array([10**6])
+
+
+class Curves(Classify):
+    def rocs(self, predictions, labels):
+        return {"few": (predictions[:9, 0], labels[:9] == 0)}
 
 
 class ForMetrics(Classify):
@@ -145,8 +162,8 @@ class ValidationReversed(Classify):
 
 
 class ScoresRandom(Classify):
-    def score(self, predictions, labels):
-        found = super().score(predictions, labels)
+    def score(self, predictions, labels, groups=None):
+        found = super().score(predictions, labels, groups)
         return msgspec.structs.replace(found, accuracy=np.random.default_rng().random())
 
 
@@ -168,9 +185,9 @@ class NotableAll(Classify):
 
 
 class GlobalState(Classify):
-    def score(self, predictions, labels):
+    def score(self, predictions, labels, groups=None):
         np.seterr(all="raise")
-        return super().score(predictions, labels)
+        return super().score(predictions, labels, groups)
 
 
 class Training(Classify):

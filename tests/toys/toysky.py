@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -25,6 +26,10 @@ def zoo_datasets():
         DatasetSpec(
             id="toysky/moons", target="toysky:Discs", classes=("a", "b", "c"), simulated=True,
             params={"image_size": 8, "snr": 20.0}, budgets={"smoke": {"image_size": 32}},
+        ),
+        DatasetSpec(
+            id="toysky/crowds", target="toysky:Crowds", classes=("a", "b", "c"), simulated=True,
+            params={"image_size": 8, "snr": 20.0}, image_groups="galaxy",
         ),
     ]  # fmt: skip
 
@@ -55,6 +60,14 @@ class Discs:
             exposure=Exposure(seconds=300 * one, sky=0.1 * one, snr=self.snr * one, peak=np.nan * one),
             parameters={"colour": draws.unit("colour")[:, 0]},
         )
+
+
+class Crowds(Discs):
+    """Twelve galaxies, each of which many images show."""
+
+    def sample(self, indices: np.ndarray, seed: str) -> Scenes:
+        scenes = super().sample(indices, seed)
+        return replace(scenes, parameters={"galaxy": np.floor(12 * Draws(seed, indices).unit("galaxy")[:, 0])})
 
 
 def paint(scenes: Scenes, instrument: Instrument, *, device: str, expected_images: int) -> Rendered:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zoo.cli.context import console
+from zoo.cli.context import console, echo
 
 if TYPE_CHECKING:
     from zoo.scores.schema import AnyScores, Interval
@@ -21,6 +21,8 @@ def print_scores(scores: AnyScores, *, title: str) -> None:
     for row in _rows(scores):
         table.add_row(*row)
     console().print(table)
+    if scores.image_groups is not None:
+        echo(scores.image_groups.sentence)
 
 
 def _rows(scores: AnyScores) -> list[tuple[str, str, str]]:

@@ -238,7 +238,10 @@ class Dataset:
         sizes = self.block_sizes(name)
         for number, shard in zip(share.numbers(self.sizes[name]), self._shards(name, share), strict=True):
             first = number * SHARD_SIZE
-            block = self.question.apply(from_shards(name, self.spec.classes, [shard], sizes[number], first=first))
+            images = from_shards(
+                name, self.spec.classes, [shard], sizes[number], first=first, grouped_by=self.spec.image_groups
+            )
+            block = self.question.apply(images)
             if len(block):
                 yield number, block
 
@@ -257,8 +260,11 @@ class Dataset:
                 labels=np.asarray(content.labels)[index],
                 ids=[content.ids[i] for i in index],
                 parameters={key: np.asarray(values)[index] for key, values in content.metadata.items()},
+                grouped_by=self.spec.image_groups,
             )
-        return from_shards(name, self.spec.classes, self._shards(name), self.sizes[name])
+        return from_shards(
+            name, self.spec.classes, self._shards(name), self.sizes[name], grouped_by=self.spec.image_groups
+        )
 
     def _shards(self, name: str, share: Share = WHOLE) -> list[Shard]:
         """Return the shards of a share of a split of simulated images; the missing ones are made in the cache."""

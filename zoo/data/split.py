@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from zoo.data.image_groups import ImageGroups
 from zoo.data.images import ROWS_AT_A_TIME, Rows
 from zoo.data.truth import OFFSET, PREFIX, joined, scenes_of, truth_arrays
 from zoo.errors import DataError
@@ -32,9 +33,10 @@ class Split:
         targets: [N, T] truths that a task estimates; None where it asks for labels.
         auxiliary: [N, T] truths that a network estimates beside them while it trains, NaN where undefined.
         truth: Scenes of simulated images, as `zoo.data.truth` stores them; empty for others.
+        grouped_by: Name of the parameter that images which are not independent share; "" where all are independent.
 
     Raises:
-        DataError: A label is not the index of a class.
+        DataError: A label is not the index of a class, or the images lack the parameter that they are grouped by.
     """
 
     name: str
@@ -46,9 +48,15 @@ class Split:
     targets: NDArray[np.float64] | None = None
     auxiliary: NDArray[np.float64] | None = None
     truth: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False)
+    grouped_by: str = ""
 
     def __post_init__(self) -> None:
         check_labels(self.name, self.labels, self.classes)
+        if self.grouped_by and self.grouped_by not in self.parameters:
+            raise DataError(
+                f"The data set groups its images by {self.grouped_by}, which is not among their stored parameters: "
+                f"{', '.join(sorted(self.parameters)) or 'none'}."
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -63,6 +71,16 @@ class Split:
     def class_counts(self) -> tuple[int, ...]:
         """Number of images of each class."""
         return tuple(np.bincount(self.labels, minlength=len(self.classes)).tolist())
+
+    @property
+    def groups(self) -> ImageGroups | None:
+        """Groups of images that are not independent; None where all are."""
+        return ImageGroups.by(self.grouped_by, self.shared) if self.grouped_by else None
+
+    @property
+    def shared(self) -> NDArray[Any]:
+        """[N] values of the parameter that images of one group share."""
+        return np.asarray(self.parameters[self.grouped_by])
 
     @property
     def asked(self) -> NDArray[Any]:
@@ -119,6 +137,7 @@ class Split:
             targets=None if self.targets is None else self.targets[index],
             auxiliary=None if self.auxiliary is None else self.auxiliary[index],
             truth=truth_arrays(self.scenes(index)) if OFFSET in self.truth else {},
+            grouped_by=self.grouped_by,
         )
 
     def scenes(self, indices: ArrayLike | None = None) -> Scenes:
@@ -164,9 +183,22 @@ def check_labels(name: str, labels: NDArray[np.int64], classes: Sequence[str]) -
 
 
 def from_shards(
-    name: str, classes: tuple[str, ...], shards: list[dict[str, NDArray[Any]]], count: int, *, first: int = 0
+    name: str,
+    classes: tuple[str, ...],
+    shards: list[dict[str, NDArray[Any]]],
+    count: int,
+    *,
+    first: int = 0,
+    grouped_by: str = "",
 ) -> Split:
-    """Return the first `count` images of some shards as a split; `first` is the number of the first image."""
+    """Return the first `count` images of some shards as a split.
+
+    Args:
+        name, classes, grouped_by: Arguments of `Split`.
+        shards: Arrays of each shard.
+        count: Number of images.
+        first: Number of the first image.
+    """
     chunks, left = [], count
     for shard in shards:
         chunks.append(shard["image"][:left])
@@ -184,4 +216,5 @@ def from_shards(
         ids=[f"{name}-{i:07d}" for i in range(first, first + count)],
         parameters={key.removeprefix("parameter."): values for key, values in columns.items()},
         truth=joined(known, count=count) if all(OFFSET in one and set(one) == set(known[0]) for one in known) else {},
+        grouped_by=grouped_by,
     )

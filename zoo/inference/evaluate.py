@@ -14,6 +14,7 @@ import torch
 
 from zoo import registry
 from zoo.data.about import defaults_at
+from zoo.data.image_groups import ImageGroups
 from zoo.data.open import Dataset
 from zoo.data.question import Question
 from zoo.data.recipe import MOST_IMAGES, SPLITS, Recipe
@@ -166,7 +167,8 @@ def evaluate(
         place = folder if kind is recipe else None
         sizes = dict.fromkeys(SPLITS, images)
         split = open_evaluation(host, trained, kind, sizes=sizes, folder=place, progress=progress).split("test")
-        answers.append(predictions(trained, split, data=kind.dataset, angle=turned, average=average))
+        logits, labels = predictions(trained, split, data=kind.dataset, angle=turned, average=average)
+        answers.append((logits, labels, split.groups))
     return scored(host, trained.about, recipe, answers, angle=angle, average=average)
 
 
@@ -197,7 +199,7 @@ def scored(
     host: Host,
     about: About,
     recipe: Recipe,
-    answers: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    answers: Sequence[tuple[torch.Tensor, torch.Tensor, ImageGroups | None]],
     *,
     angle: float,
     average: str,
@@ -208,11 +210,11 @@ def scored(
         host: The plugins.
         about: Description of the weights.
         recipe, angle, average: Arguments of `evaluate`.
-        answers: Predictions and labels of each kind of images.
+        answers: Predictions, labels and groups of each kind of images.
     """
-    (logits, labels), *others = answers
+    (logits, labels, groups), *others = answers
     task = task_of_weights(host, about)
-    scores = evaluated(host, task.score(logits, labels), logits, labels, task=task)
+    scores = evaluated(host, task.score(logits, labels, groups), logits, labels, task=task, groups=groups)
     common: dict[str, Any] = {
         "model": about.model,
         "run_id": about.run_id,
@@ -223,11 +225,11 @@ def scored(
     }
     if isinstance(scores, Scores):
         return Evaluation(**common, **msgspec.structs.asdict(scores))
-    for known, their_labels in others:
-        measures = {
-            **scores.in_order,
-            **task.shift((known.numpy(), their_labels.numpy()), (logits.numpy(), labels.numpy())),
-        }
+    for known, their_labels, _ in others:
+        shifts = task.shift((known.numpy(), their_labels.numpy()), (logits.numpy(), labels.numpy()))
+        if groups is not None:  # their intervals would be over images
+            shifts = {name: msgspec.structs.replace(one, interval=None) for name, one in shifts.items()}
+        measures = {**scores.in_order, **shifts}
         scores = msgspec.structs.replace(scores, order=tuple(measures), measures=measures)
     return TaskEvaluation(task=about.task, **common, **msgspec.structs.asdict(scores))
 

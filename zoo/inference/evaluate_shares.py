@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zoo import registry
+from zoo.data.image_groups import ImageGroups
 from zoo.data.open import Dataset
 from zoo.data.recipe import SPLITS, Recipe, short_hash
 from zoo.data.share import Share
@@ -28,13 +30,14 @@ from zoo.inference.share_jobs import Joined, answering, check_blocks, run_answer
 from zoo.results.store import read_arrays, write_arrays
 from zoo.run.launch import Launch
 from zoo.schema import plain
+from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
     from zoo.host import Host
     from zoo.models.trained import TrainedClassifier
 
 FOLDER = "evaluations"
-_NAMES = ("logits", "labels", "block")
+_NAMES, _SHARED = ("logits", "labels", "block"), "shared"
 
 
 def run_evaluation(
@@ -131,11 +134,14 @@ def joined_scores(
     except DataError as error:
         raise DataError(str(error), hint="Delete the file, and run the same command again.") from error
     answers = []
-    for number, _ in enumerate(kinds_of_images(host, trained.about, recipe, images=images, angle=angle)):
-        parts = [[one[f"{name}.{number}"] for name in _NAMES] for one in shares if f"{_NAMES[0]}.{number}" in one]
-        logits, labels, block = map(np.concatenate, zip(*parts, strict=True))
-        order = np.argsort(block, kind="stable")
-        answers.append((torch.from_numpy(logits[order]), torch.from_numpy(labels[order])))
+    for number, (kind, _) in enumerate(kinds_of_images(host, trained.about, recipe, images=images, angle=angle)):
+        there = [one for one in shares if f"{_NAMES[0]}.{number}" in one]
+        logits, labels, block = (np.concatenate([one[f"{name}.{number}"] for one in there]) for name in _NAMES)
+        order, groups = np.argsort(block, kind="stable"), None
+        if grouped_by := registry.find(host, DatasetSpec, kind.dataset).image_groups:
+            values = np.concatenate([one[f"{_SHARED}.{number}"] for one in there])
+            groups = ImageGroups.by(grouped_by, values[order])
+        answers.append((torch.from_numpy(logits[order]), torch.from_numpy(labels[order]), groups))
     return scored(host, trained.about, recipe, answers, angle=angle, average=average)
 
 
@@ -159,7 +165,7 @@ def _answers(
     angle: float,
     report: Callable[[float], None],
 ) -> dict[str, NDArray[Any]]:
-    """Return logits, labels and number of the block of each image of a share; {} where it has none.
+    """Return logits, labels, number of the block and shared parameter of each image of a share; {} without any.
 
     An image that is simulated counts as half done.
     """
@@ -167,7 +173,9 @@ def _answers(
     found, done = [], 0
     for number, split in data.blocks("test", Share(machine=asked.machine, of=asked.of)):
         logits, labels = predictions(trained, split, data=recipe.dataset, angle=angle, average=asked.average)
-        found.append((logits.numpy(), labels.numpy(), np.full(len(split), number)))
+        shared = [split.shared] if split.grouped_by else []
+        found.append((logits.numpy(), labels.numpy(), np.full(len(split), number), *shared))
         done += len(split)
         report((1 + done / asked.size) / 2)
-    return dict(zip(_NAMES, map(np.concatenate, zip(*found, strict=True)), strict=True)) if found else {}
+    columns = map(np.concatenate, zip(*found, strict=True))
+    return dict(zip((*_NAMES, _SHARED), columns, strict=False))  # the last one only where images are in groups

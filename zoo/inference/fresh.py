@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
+import torch
 
 from zoo.data.recipe import FRESH, Recipe
 from zoo.errors import UsageError, ZooError
@@ -16,12 +17,16 @@ from zoo.models.load import load_weights
 from zoo.plain_values import check_seed
 from zoo.results import store
 from zoo.results.cell import Cell
+from zoo.results.files import read_file
 from zoo.results.find import good_result
 from zoo.results.schema import Finished, FreshTest, RunResult
 from zoo.scores.stats import difference_of_independent
 from zoo.weights.find import weights_of
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zoo.data.split import Split
     from zoo.host import Host
 
 logger = logging.getLogger(__name__)
@@ -84,6 +89,20 @@ def fresh_recipe(cell: Cell, *, seed: int, device: str) -> Recipe:
     return replace(cell.recipe, seed=seed, device_type="cuda" if on_cuda else "cpu")
 
 
+def _of_the_same_groups(result: Finished, fresh: Split) -> tuple[Tensor, Tensor] | None:
+    """Return predictions and labels of the test images where fresh ones show the same galaxies, say; else None.
+
+    The difference of both scores has no part of how groups differ then: its interval is over images.
+    """
+    if not fresh.grouped_by:
+        return None
+    name = f"test.parameter.{fresh.grouped_by}"
+    arrays, _ = read_file(result, store.PREDICTIONS)
+    if name not in arrays or set(arrays[name].tolist()) != set(fresh.shared.tolist()):
+        return None
+    return torch.from_numpy(arrays["test.logits"]), torch.from_numpy(arrays["test.labels"])
+
+
 def _add(
     host: Host, result: Finished, *, seed: int, device: str, progress: Callable[[str, int, int], None] | None
 ) -> Finished:
@@ -94,8 +113,11 @@ def _add(
     data = open_evaluation(host, trained, recipe, sizes={FRESH: cell.sizes["test"]}, progress=progress)
     split = data.split(FRESH)
     logits, labels = predictions(trained, split, data=recipe.dataset)
-    scores = task_of_weights(host, trained.about).score(logits, labels)
+    task = task_of_weights(host, trained.about)
+    scores = task.score(logits, labels, split.groups)
     own, new = result.test.headline, scores.headline
+    if (of_test := _of_the_same_groups(result, split)) is not None:
+        own, new = task.score(*of_test).headline, task.score(logits, labels).headline
     difference, interval = difference_of_independent(own.value, own.interval, new.value, new.interval)
     fresh = FreshTest(
         seed=seed, recipe_hash=recipe.hash, scores=scores, difference=difference, interval=interval
@@ -104,7 +126,8 @@ def _add(
         # The result as it is now: another command may have written it meanwhile.
         stored = good_result(run_dir)
         arrays = {"fresh.logits": logits.numpy(), "fresh.labels": labels.numpy()}
-        store.write_arrays(run_dir / store.FRESH, arrays, {})
+        metadata = {} if split.groups is None else {"fresh.image_groups": split.groups.text}
+        store.write_arrays(run_dir / store.FRESH, arrays, metadata)
         files = {**stored.files, store.FRESH: store.file_sha256(run_dir / store.FRESH)}
         stored = msgspec.structs.replace(stored, fresh=fresh, files=files)
         store.write_result(stored)

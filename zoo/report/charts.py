@@ -178,8 +178,8 @@ def learning_panel(curves: Mapping[str, Sequence[Estimate]], names: Sequence[str
             rows.append((name, point.train_images, point.seeds, point.score, point.low, point.high))
             content += dot(panel, point.train_images, point.score, style=style, title=label)
     caption = (
-        "Each curve joins runs that differ in the number of training images only; 95 % band over images and seeds, "
-        "which two seeds leave wide."
+        "Each curve joins runs that differ in the number of training images only; 95 % band over images, or groups of "
+        "them, and seeds, which two seeds leave wide."
     )
     name = "Learning curves"
     return [

@@ -211,6 +211,7 @@ def _results(
         "colours": SERIES,
         "limited": f" The charts show the best {MOST_SERIES}." if len(problem.variants) > MOST_SERIES else "",
         "roc": roc,
+        "bands_over": "groups of images" if any(run.test.image_groups for run in results) else "images",
         "near_one": curves.near_one(shown, roc),
         "roc_low": curves.roc_panels(shown, digests, low_rates=True) if "roc at low rates" in pictures else [],
         "histograms": curves.histogram_panels(shown, digests),

@@ -22,7 +22,7 @@ from zoo.results.files import read_file
 from zoo.results.schema import Finished, RunResult
 from zoo.results.store import EXAMPLES, PREDICTIONS
 from zoo.results.tasks import task_of_result
-from zoo.scores.stats import roc_curve
+from zoo.scores.roc import roc_curve
 from zoo.tasks.find import CORE, Tasks
 
 if TYPE_CHECKING:

@@ -215,6 +215,18 @@ def result_notes(results: Sequence[Finished], names: Mapping[str, str]) -> list[
     notes += [
         f"{names[result.run_id]}, seed {result.cell.seed}: {note}" for result in results for note in result.fit_notes
     ]
+    return notes + groups_notes(results, names)
+
+
+def groups_notes(results: Sequence[Finished], names: Mapping[str, str]) -> list[str]:
+    """Return the groups that intervals are over, and the rows whose intervals are over images all the same."""
+    notes = list(dict.fromkeys(found.sentence for result in results if (found := result.test.image_groups) is not None))
+    others = [names[result.run_id] for result in results if result.test.image_groups is None]
+    if notes and others:
+        notes.append(
+            f"The intervals of {', '.join(dict.fromkeys(others))} are over images, as if all were independent: these "
+            "runs were stored before their data set stated its groups of images."
+        )
     return notes
 
 
@@ -283,9 +295,11 @@ def seed_table(variants: Sequence[Variant], *, standing: Standing = NO_BASELINES
         between = f"{value.spread:.4f}" if value.seeds > 1 else "unknown"
         name = variant.name + standing.label(variant.results[0])
         rows.append([name, seeds, f"{value.score:.4f}", between, f"{value.low:.4f} to {value.high:.4f}"])
+    grouped = any(result.test.image_groups is not None for variant in variants for result in variant.results)
+    over = f"95 % over {'groups of images' if grouped else 'images'} and seeds"
     return ResultTable(
         title="Over seeds",
-        columns=["model", "seeds", f"mean {_words_of(variants[0].label)}", "spread", "95 % over images and seeds"],
+        columns=["model", "seeds", f"mean {_words_of(variants[0].label)}", "spread", over],
         rows=rows,
         notes=[*standing.footnotes, spread_note(variants)],
     )

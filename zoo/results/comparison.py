@@ -127,7 +127,7 @@ class Estimate:
         train_images: Training size.
         score: Mean over seeds.
         spread: Standard deviation between seeds; NaN for one.
-        low, high: 95 % interval over images and, where there are several, over seeds.
+        low, high: 95 % interval over images, or groups of them, and, where there are several, over seeds.
         seeds: Number of seeds.
         label: Name of the score.
         higher_is_better: Its direction.

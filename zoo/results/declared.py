@@ -27,6 +27,7 @@ def declared_of(dataset: DatasetSpec, *, budget: str) -> Declared:
         tags=dataset.tags,
         baselines=dataset.baselines,
         slices=dict(dataset.slices),
+        image_groups=dataset.image_groups,
         budget_values=plain(dict(dataset.budgets.get(budget, {}))),
         budget_note=dataset.budget_notes.get(budget, ""),
     )
@@ -63,6 +64,7 @@ def _spec(cell: Cell, declared: Declared, budgets: Mapping[str, Declared]) -> Da
         shown=declared.shown,
         baselines=declared.baselines,
         slices=declared.slices,
+        image_groups=declared.image_groups,
         budgets={name: one.budget_values for name, one in budgets.items()},
         budget_notes={name: one.budget_note for name, one in budgets.items()},
     )

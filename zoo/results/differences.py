@@ -45,8 +45,8 @@ def compare_pairs(variants: Sequence[Variant], *, tasks: Tasks = CORE) -> tuple[
             problems.append(f"{variant.name} is not compared: {error}")
     if others := [sample.name for sample in samples if sample.images != samples[0].images]:
         problems.append(
-            f"Tested on other images or labels than {samples[0].name}: {', '.join(others)}. Only variants that were "
-            "tested on the same ones are compared."
+            f"Tested on other images, labels or groups of images than {samples[0].name}: {', '.join(others)}. Only "
+            "variants that were tested on the same ones are compared."
         )
     return compare_samples(samples), problems
 
@@ -106,7 +106,7 @@ def _compare_two(one: Sample, other: Sample, row: int, *, pairs: int) -> tuple[C
     images = max(0.0, images)
     if images + sum(part for part, _ in parts) < 1e-20:  # no pair of images is ranked differently, up to rounding
         images = float(max(one.largest[row], other.largest[row])) ** 2
-    parts.append((images, math.inf))
+    parts.append((images, one.freedom))
     variance = sum(part for part, _ in parts)
     known = sum(part**2 / freedom for part, freedom in parts)
     freedom = variance**2 / known if known > 0 else math.inf
@@ -125,7 +125,8 @@ def _compare_two(one: Sample, other: Sample, row: int, *, pairs: int) -> tuple[C
     strictest = 1 - SIGNIFICANCE / pairs
     detectable = error * sum(critical_value(level, degrees_of_freedom=freedom) for level in (strictest, 2 * POWER - 1))
     limit = (1 - float(other.areas[:, row].mean())) * MATTERS
-    from_images = (critical_value(strictest) + critical_value(2 * POWER - 1)) * math.sqrt(images)
+    quantiles = sum(critical_value(level, degrees_of_freedom=one.freedom) for level in (strictest, 2 * POWER - 1))
+    from_images = quantiles * math.sqrt(images)
     verdict: Verdict = "none found"
     if not several:
         verdict = "trainings alike"
@@ -148,6 +149,7 @@ def _compare_two(one: Sample, other: Sample, row: int, *, pairs: int) -> tuple[C
         verdict=verdict,
         detectable=detectable,
         seeds=(len(one.areas), len(other.areas)),
+        over=one.over,
     )
     return comparison, p
 

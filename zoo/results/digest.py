@@ -16,18 +16,14 @@ from numpy.typing import NDArray
 
 from zoo.errors import DataError
 from zoo.paths import regular_file, write_text
-from zoo.results.files import checked_file, known_sha256
+from zoo.results.files import checked_file, groups_in, known_sha256
 from zoo.results.schema import Finished
 from zoo.results.slices import Slices, slice_scores
 from zoo.results.store import PREDICTIONS, read_arrays
 from zoo.results.tasks import task_of_result
 from zoo.schema import Record, json_text, plain, read_record
-from zoo.scores.stats import (
-    Array,
-    reliability,
-    roc_band,
-    softmax,
-)
+from zoo.scores.roc import roc_band
+from zoo.scores.stats import Array, reliability, softmax
 from zoo.tasks.find import CORE, Tasks
 from zoo.tasks.task import Estimated, Task
 
@@ -56,7 +52,7 @@ class RocBand(Record):
 
     Args:
         curve: True positive rates.
-        low: Low end of their 95 % bootstrap band over images.
+        low: Low end of their 95 % bootstrap band over images, or groups of them.
         high: High end of it.
     """
 
@@ -165,9 +161,13 @@ def read_digest(result: Finished, *, labels: Mapping[str, str] = MappingProxyTyp
             return kept
     except DataError:
         pass
-    arrays, _ = read_arrays(source)
+    arrays, metadata = read_arrays(source)
     try:
-        digest = _digest(arrays, result.classes, task_of_result(result, tasks=tasks), mark=mark, labels=labels)
+        groups = groups_in(metadata, "test", images=len(arrays["test.labels"]))
+        digest = _digest(
+            arrays, result.classes, task_of_result(result, tasks=tasks), mark=mark, labels=labels,
+            groups=None if groups is None else groups.numbers,
+        )  # fmt: skip
     except (ValueError, LookupError, TypeError) as error:
         raise DataError(f"{source} cannot be scored: {type(error).__name__}: {error}.") from error
     keep(kept_in, digest)
@@ -214,10 +214,11 @@ def _digest(
     *,
     mark: tuple[int, str],
     labels: Mapping[str, str],
+    groups: NDArray[np.int64] | None,
 ) -> Digest:
     predictions, truth = arrays["test.logits"], arrays["test.labels"]
     curves = task.rocs(predictions, truth) if {"roc", "roc at low rates"} & set(task.pictures) else {}
-    roc = {title: _band(*curve) for title, curve in curves.items() if curve[1].any() and not curve[1].all()}
+    roc = {title: band for title, curve in curves.items() if (band := _band(*curve, groups)) is not None}
     histogram = _histogram(predictions[:, 0], truth, classes) if "score histograms" in task.pictures else None
     digest = Digest(
         mark=mark,
@@ -235,11 +236,14 @@ def _digest(
             return digest
         scores, normal = np.asarray(predictions, np.float64), task.question.trained_on
         return replace(
-            digest, slices=tuple(slice_scores(scores, truth, classes, parameters, declared=labels, normal=normal))
+            digest,
+            slices=tuple(
+                slice_scores(scores, truth, classes, parameters, declared=labels, normal=normal, groups=groups)
+            ),
         )
     probabilities = softmax(predictions)
     bins = read_record(reliability(probabilities, truth), tuple[ReliabilityBin, ...], what="The reliability")
-    slices = tuple(slice_scores(probabilities, truth, classes, parameters, declared=labels))
+    slices = tuple(slice_scores(probabilities, truth, classes, parameters, declared=labels, groups=groups))
     return replace(digest, reliability=bins, slices=slices)
 
 
@@ -261,8 +265,14 @@ def _estimates(found: Mapping[str, Estimated]) -> dict[str, Estimates]:
     }
 
 
-def _band(scores: Array, positive: NDArray[np.bool_]) -> RocBand:
-    curve, low, high = (tuple(np.round(values, 5).tolist()) for values in roc_band(scores, positive, FALSE_RATES))
+def _band(scores: Array, positive: NDArray[np.bool_], groups: NDArray[np.int64] | None) -> RocBand | None:
+    """Return the curve of the images that have a score; None where they are of one kind."""
+    there = ~np.isnan(scores)
+    scores, positive = scores[there], positive[there]
+    if positive.all() or not positive.any():
+        return None
+    found = roc_band(scores, positive, FALSE_RATES, groups=None if groups is None else groups[there])
+    curve, low, high = (tuple(np.round(values, 5).tolist()) for values in found)
     return RocBand(curve=curve, low=low, high=high)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.image_groups import ImageGroups
 from zoo.errors import DataError
 from zoo.paths import in_shell, parse_json, regular_file
 from zoo.results.schema import Epoch, Finished
@@ -108,6 +109,21 @@ def read_resampled(result: Finished) -> dict[tuple[str, str], NDArray[Any]]:
             metric, value = read_record(parse_json(key), tuple[str, str], what=name)
             found[metric, value] = drawn
     return found
+
+
+def groups_in(metadata: Mapping[str, str], split: str, *, images: int) -> ImageGroups | None:
+    """Return the groups of images that a file of predictions states; None where all images are independent.
+
+    Args:
+        metadata: Metadata of the file.
+        split: "test", "val" or "fresh".
+        images: Number of images of the split.
+
+    Raises:
+        DataError: They are not groups of this number of images.
+    """
+    text = metadata.get(f"{split}.image_groups")
+    return None if text is None else ImageGroups.from_text(text, images=images)
 
 
 def predictions_digest(logits: NDArray[Any], ids: Sequence[str], classes: Sequence[str]) -> str:

@@ -83,15 +83,22 @@ def _sample(
     if len({len(each) for each in draws}) > 1:
         return None
     # Vectors whose squared length is the variance over images, as `zoo.scores.stats.auc_components` gives for areas.
-    components = np.stack([(each - each.mean()) / math.sqrt(len(each)) for each in draws])
+    groups = {str(result.test.image_groups) for result in variant.results}
+    if len(groups) > 1:
+        return None
+    first = variant.results[0]
+    several = 0 if first.test.image_groups is None else first.test.image_groups.values
+    # A bootstrap over G groups lacks a factor of G / (G - 1) in the variance.
+    freedom, factor = (several - 1.0, several / (several - 1)) if several > 1 else (math.inf, 1.0)
+    components = np.stack([(each - each.mean()) * math.sqrt(factor / len(each)) for each in draws])
     mean, count = components.mean(0), len(values)
     own = float((components**2).sum() - count * (mean**2).sum()) / max(1, count - 1)
     middle = float(np.mean(values))
-    reach = critical_value() * math.sqrt(float((mean**2).sum()))
-    first = variant.results[0]
+    reach = critical_value(degrees_of_freedom=freedom) * math.sqrt(float((mean**2).sum()))
+    drawn_from = f"{first.data.counts['test']} {first.test.image_groups}"
     return Sample(
         name=variant.name,
-        images=f"{first.cell.recipe.of_image_alone.hash} {first.data.counts['test']} {len(draws[0])}",
+        images=f"{first.cell.recipe.of_image_alone.hash} {drawn_from} {len(draws[0])}",
         scores=(value_name(key),),
         labels=(value_name(key),),
         areas=np.array(values)[:, None],
@@ -99,6 +106,7 @@ def _sample(
         own=np.array([own]),
         largest=np.array([_LEAST_EFFECT]),
         ends=np.array([[middle - reach, middle + reach]]),
+        freedom=freedom,
     )
 
 

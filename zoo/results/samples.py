@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -11,10 +12,11 @@ import numpy as np
 from zoo.errors import DataError
 from zoo.plurals import counted
 from zoo.results.comparison import Variant
-from zoo.results.files import read_file
+from zoo.results.files import groups_in, read_file
 from zoo.results.store import PREDICTIONS
 from zoo.results.tasks import task_of_result
-from zoo.scores.stats import Array, area_interval, critical_value, moments
+from zoo.scores.intervals import Grouping, interval_of_area
+from zoo.scores.stats import Array, critical_value
 from zoo.tasks.find import Tasks
 from zoo.tasks.task import Contributions
 
@@ -29,10 +31,12 @@ class Sample:
         scores: Names of the R scores, the one that ranks networks last.
         labels: Names of the scores for readers.
         areas: [seeds, R] scores.
-        components: [R, N], mean over seeds; see `zoo.scores.stats.auc_components`.
+        components: [R, N], mean over seeds; see `zoo.scores.stats.auc_components`. Of groups of images that are not
+            independent, [R, G]; see `zoo.scores.intervals.Grouping`.
         own: [R] variance of a score over images that one training does not share with others of the variant.
         largest: [R] largest change of a score by a single image.
         ends: [R, 2] interval of each mean score over images.
+        freedom: Degrees of freedom of the error over groups of images; infinite where all images are independent.
     """
 
     name: str
@@ -44,28 +48,47 @@ class Sample:
     own: Array
     largest: Array
     ends: Array
+    freedom: float = math.inf
+
+    @property
+    def over(self) -> str:
+        """What intervals are over."""
+        return "images" if self.freedom == math.inf else "groups of images"
 
 
-def make_sample(name: str, images: str, contributions: Iterable[Contributions]) -> Sample:
+def make_sample(
+    name: str,
+    images: str,
+    contributions: Iterable[Contributions],
+    *,
+    grouping: Grouping | None = None,
+) -> Sample:
     """Return the sample of a variant.
 
     Args:
         name: Name of the variant.
         images: Name of the test images.
         contributions: Scores of each seed, with what each image adds to their error.
+        grouping: Groups of the images; None where all are independent.
     """
     areas: list[Array] = []
     total: Array | float = 0.0
     squares: Array | float = 0.0
     for found in contributions:
         areas.append(found.values)
-        total, squares = total + found.components, squares + (found.components**2).sum(1)
+        own_parts = found.components if grouping is None else grouping.sums(found.components)
+        total, squares = total + found.components, squares + (own_parts**2).sum(1)
     count = len(areas)
-    mean = np.asarray(total / count)
-    middle, reach = np.mean(areas, 0), critical_value() * np.sqrt((mean**2).sum(1))
+    of_images = np.asarray(total / count)
+    mean = of_images if grouping is None else grouping.sums(of_images)
+    freedom, largest = math.inf, found.largest
+    if grouping is not None:
+        freedom = grouping.freedom if grouping.known else 1.0
+        largest = np.minimum(1.0, largest * of_images.shape[1] / grouping.count if grouping.known else math.inf)
+    middle, reach = np.mean(areas, 0), critical_value(degrees_of_freedom=freedom) * np.sqrt((mean**2).sum(1))
     ends = np.stack([middle - reach, middle + reach], 1)
-    for row in range(len(ends)) if found.areas else ():
-        ends[row] = area_interval(float(middle[row]), *moments(mean[row]), largest_effect=float(found.largest[row]))
+    for row, area in enumerate(middle.tolist() if found.areas else ()):
+        ends[row] = interval_of_area(area, of_images[row], largest_effect=float(found.largest[row]), grouping=grouping)
     own = (np.asarray(squares) - count * (mean**2).sum(1)) / max(1, count - 1)
     return Sample(
         name=name,
@@ -75,8 +98,9 @@ def make_sample(name: str, images: str, contributions: Iterable[Contributions]) 
         areas=np.stack(areas),
         components=mean,
         own=own,
-        largest=found.largest,
+        largest=largest,
         ends=ends,
+        freedom=freedom,
     )
 
 
@@ -90,6 +114,11 @@ def read_sample(variant: Variant, tasks: Tasks) -> Sample:
     task = task_of_result(variant.results[0], tasks=tasks)
     tested_on: list[bytes] = []
     path = variant.results[0].run_dir / PREDICTIONS
+    first, stated = read_file(variant.results[0], PREDICTIONS, only=("test.labels",))
+    labels_of_first = first["test.labels"]
+    groups = groups_in(stated, "test", images=len(labels_of_first))
+    kinds = labels_of_first if labels_of_first.ndim == 1 else None
+    grouping = None if groups is None else Grouping.of(groups.numbers, kinds)
 
     def read() -> Iterator[Contributions]:
         nonlocal path
@@ -98,7 +127,8 @@ def read_sample(variant: Variant, tasks: Tasks) -> Sample:
             arrays, metadata = read_file(result, PREDICTIONS, only=("test.logits", "test.labels"))
             labels = arrays["test.labels"]
             images = result.cell.recipe.of_image_alone.hash
-            about = metadata.get("test.ids", "").encode() + labels.tobytes() + images.encode()
+            same = metadata.get("test.ids", "") + metadata.get("test.image_groups", "") + images
+            about = same.encode() + labels.tobytes()
             tested_on[:] = tested_on or [about]
             if tested_on != [about]:
                 raise DataError("its seeds were tested on different images.")
@@ -110,7 +140,7 @@ def read_sample(variant: Variant, tasks: Tasks) -> Sample:
             yield task.contributions(predictions, labels)
 
     try:
-        sample = make_sample(variant.name, "", read())
+        sample = make_sample(variant.name, "", read(), grouping=grouping)
     except (ValueError, LookupError, TypeError) as error:
         raise DataError(f"{path} cannot be scored: {error}.") from error
     return replace(sample, images=hashlib.sha256(tested_on[0]).hexdigest())

@@ -116,7 +116,7 @@ class Declared(Record, omit_defaults=True):
     """What the spec of a data set declared for readers, for tables and pages made without its plugin.
 
     Args:
-        summary, classes, params, required, shown, tags, baselines, slices: Fields of `DatasetSpec`.
+        summary, classes, params, required, shown, tags, baselines, slices, image_groups: Fields of `DatasetSpec`.
         budget_values, budget_note: Parameters of the run's budget, and what they change.
     """
 
@@ -128,6 +128,7 @@ class Declared(Record, omit_defaults=True):
     tags: tuple[str, ...] = ()
     baselines: tuple[str, ...] = ()
     slices: Mapping[str, str] = msgspec.field(default_factory=dict)
+    image_groups: str = ""
     budget_values: Mapping[str, Any] = msgspec.field(default_factory=dict)
     budget_note: str = ""
 

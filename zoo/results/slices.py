@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from zoo.data.about import UNDECLARED
 from zoo.schema import Record
+from zoo.scores.intervals import Grouping, interval_of_area
 from zoo.scores.schema import Interval
-from zoo.scores.stats import Array, area_interval, auc_components, largest_effects, macro_components, moments
+from zoo.scores.stats import Array, auc_components, largest_effects, macro_components
 
 SLICES = 5
 ANOMALY = "any anomaly"
@@ -65,6 +66,7 @@ def slice_scores(
     *,
     declared: Mapping[str, str] = MappingProxyType({}),
     normal: Sequence[int] = (),
+    groups: NDArray[np.int64] | None = None,
 ) -> list[Slices]:
     """Return areas under the ROC curve in slices of the scenes' parameters, as many images in each.
 
@@ -82,6 +84,7 @@ def slice_scores(
         parameters: Name -> [N]; columns that may be sliced.
         declared: Parameter -> label of those that are; default: the first four that vary.
         normal: Labels of normal images, for anomaly scores.
+        groups: [N] number of the group of each image; None where all are independent.
 
     Returns:
         One entry for each parameter and class that it slices.
@@ -102,10 +105,11 @@ def slice_scores(
         values, label = numeric[name], declared.get(name, name.replace("_", " "))
         everywhere = len(varying[name]) == len(classes)
         for k in [None] if everywhere else [k for k in varying[name] if k not in normal]:
-            if normal:
-                others = None if k is None else np.sort(probabilities[np.isin(labels, normal), 0])
-            else:
-                others = None if k is None else np.sort(probabilities[labels != k, k])
+            scores = probabilities[:, 0 if normal else k or 0]
+            others = None  # places of the images that those of a slice are separated from, by rising score
+            if k is not None:
+                against = np.flatnonzero(np.isin(labels, normal) if normal else labels != k)
+                others = against[np.argsort(scores[against], kind="stable")]
             inside = np.flatnonzero(np.isfinite(values) & (True if k is None else labels == k))
             edges = np.unique(np.quantile(values[inside], np.linspace(0, 1, SLICES + 1)))
             place = np.searchsorted(edges[1:-1], values[inside], side="right")
@@ -116,17 +120,21 @@ def slice_scores(
                     continue
                 if others is None and normal:
                     positive = ~np.isin(labels[within], normal)
-                    area, parts = auc_components(probabilities[within, 0], positive)
-                    variance = moments(parts)
+                    area, parts = auc_components(scores[within], positive)
                     effect = 1 / max(1, min(int(positive.sum()), int((~positive).sum())))
                 elif others is None:
                     areas, components = macro_components(probabilities[within], labels[within])
-                    area, variance = float(areas[-1]), moments(components[-1])
+                    area, parts = float(areas[-1]), components[-1]
                     effect = float(largest_effects(labels[within], len(classes))[-1])
                 else:
-                    hits = np.sort(probabilities[within, 0 if normal else k])
-                    area, variance = _told_from(hits, others)
-                    effect = 1 / min(len(hits), len(others))
+                    within = within[np.argsort(scores[within], kind="stable")]
+                    area, parts = _told_from(scores[within], scores[others])
+                    effect = 1 / min(len(within), len(others))
+                if others is None:
+                    kinds, taken = np.isin(labels[within], normal) if normal else labels[within], within
+                else:
+                    kinds, taken = np.arange(len(parts)) < len(within), np.concatenate([within, others])
+                grouping = Grouping.of(None if groups is None else groups[taken], kinds)
                 if math.isfinite(area):
                     bins.append(
                         Bin(
@@ -134,7 +142,7 @@ def slice_scores(
                             high=float(values[within].max()),
                             middle=float(np.median(values[within])),
                             auc=area,
-                            interval=area_interval(area, *variance, largest_effect=effect),
+                            interval=interval_of_area(area, parts, largest_effect=effect, grouping=grouping),
                             images=len(within),
                         )
                     )
@@ -144,8 +152,8 @@ def slice_scores(
     return entries
 
 
-def _told_from(hits: Array, misses: Array) -> tuple[float, tuple[float, float]]:
-    """Return the area of some positives against some negatives, both sorted, and `stats.moments` of its components.
+def _told_from(hits: Array, misses: Array) -> tuple[float, Array]:
+    """Return the area of some positives [P] against some negatives [M], both sorted, and its components [P + M].
 
     The same as `stats.auc_components` gives, where the same negatives serve many slices.
     """
@@ -155,9 +163,9 @@ def _told_from(hits: Array, misses: Array) -> tuple[float, tuple[float, float]]:
 
     by_hit, by_miss = placements(hits, misses), placements(misses, hits)
     if len(hits) < 2 or len(misses) < 2:
-        return float(by_hit.mean()), (math.inf, 0.0)
+        return float(by_hit.mean()), np.full(len(hits) + len(misses), math.inf)
     parts = [(each - each.mean()) / math.sqrt(len(each) * (len(each) - 1)) for each in (by_hit, by_miss)]
-    return float(by_hit.mean()), moments(np.concatenate(parts))
+    return float(by_hit.mean()), np.concatenate(parts)
 
 
 def _varies(values: Array) -> bool:

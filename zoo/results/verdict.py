@@ -33,6 +33,7 @@ class Comparison:
         seeds: Numbers of seeds of first and second.
         better: Direction of a plugin's metric, by which the first network is the better one; None for areas.
         corrected_away: Whether the interval excludes 0, but not beyond chance in a table of as many pairs.
+        over: What the interval is over: "images" or "groups of images".
     """
 
     first: str
@@ -49,6 +50,7 @@ class Comparison:
     seeds: tuple[int, int]
     better: Literal["higher", "lower"] | None = None
     corrected_away: bool = False
+    over: str = "images"
 
     @property
     def found(self) -> bool:
@@ -70,7 +72,7 @@ class Comparison:
     def in_words(self) -> str:
         """Return a sentence for a reader."""
         direction, side = ("lower", "below") if self.better == "lower" else ("higher", "above")
-        over = " over images" if self.corrected is None else ""
+        over = f" over {self.over}" if self.corrected is None else ""
         over += f" and {max(self.seeds)} trainings" if self.one_and_several else ""
         numbers = f"{self.difference:+.4f}, 95 %{over} {self.low:+.4f} to {self.high:+.4f}"
         numbers += f", corrected p {self.chance}" if self.chance else ""

@@ -13,7 +13,7 @@ from zoo.models.weights_file import read_header
 from zoo.paths import parse_json
 from zoo.results import store
 from zoo.results.cell import Cell
-from zoo.results.files import checked_file, predictions_digest, read_file, read_history
+from zoo.results.files import checked_file, groups_in, predictions_digest, read_file, read_history
 from zoo.results.schema import Finished
 from zoo.results.tasks import task_of_result
 from zoo.schema import plain
@@ -128,7 +128,7 @@ def _compare_scores(run_dir: Path, result: Finished, tasks: Tasks) -> list[str]:
     ):
         return [f"the cell states predictions {result.cell.predictions[:16]}..., stored are {found[:16]}..."]
     logits, labels = (torch.from_numpy(arrays[f"test.{name}"]) for name in ("logits", "labels"))
-    again = flatten(plain(task.score(logits, labels)))
+    again = flatten(plain(task.score(logits, labels, groups_in(metadata, "test", images=len(labels)))))
     stored = flatten(plain(result.test))
     if (stated := result.calibration) is not None:
         again |= flatten(
@@ -143,9 +143,10 @@ def _compare_scores(run_dir: Path, result: Finished, tasks: Tasks) -> list[str]:
                 "result"
             )
     if result.fresh is not None:
-        arrays, _ = store.read_arrays(run_dir / store.FRESH)
+        arrays, metadata = store.read_arrays(run_dir / store.FRESH)
         logits, labels = (torch.from_numpy(arrays[f"fresh.{name}"]) for name in ("logits", "labels"))
-        again |= flatten(plain(task.score(logits, labels)), prefix="fresh")
+        groups = groups_in(metadata, "fresh", images=len(labels))
+        again |= flatten(plain(task.score(logits, labels, groups)), prefix="fresh")
         stored |= flatten(plain(result.fresh.scores), prefix="fresh")
     # Only what both hold: a newer zoo may compute more, and plugins' metrics are their own.
     wrong = [name for name in again if name in stored and not close(again[name], stored[name], TOLERANCE)]

@@ -204,7 +204,7 @@ def _run(
         },
     )
     write_mistakes(run_dir / store.MISTAKES, test_split, test_logits, test_labels, task, classifier=classifier)
-    scores = task.score(test_logits, test_labels)
+    scores = task.score(test_logits, test_labels, test_split.groups)
     stream = prepared.stream
     splits = [val_split, test_split] if stream is not None else [prepared.train_split, val_split, test_split]
     finished = Finished(
@@ -247,7 +247,7 @@ def _run(
             fitted.history, chance=prepared.chance_loss, phases=len(cell.phases), in_units=bool(task.targets)
         ),
     )
-    return with_metrics(host, finished, test_logits, test_labels, task=task)
+    return with_metrics(host, finished, test_logits, test_labels, task=task, groups=test_split.groups)
 
 
 class _Session:

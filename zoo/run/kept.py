@@ -34,20 +34,22 @@ EXAMPLES_PER_CLASS = 4
 
 
 def write_predictions(path: Path, splits: dict[str, tuple[Split, Tensor, Tensor]]) -> None:
-    """Write logits, labels, ids and scene parameters of some splits: name -> images, logits [N, K], labels [N].
+    """Write logits, labels, ids, scene parameters and groups of some splits: name -> images, logits, labels.
 
     Where a task estimates truths, these [N, T] take the place of the labels, which are called "classes" then.
     """
     arrays: dict[str, Any] = {}
-    ids = {}
+    metadata = {}
     for name, (split, logits, labels) in splits.items():
         arrays[f"{name}.logits"] = logits.numpy()
         arrays[f"{name}.labels"] = labels.numpy()
         if split.targets is not None:
             arrays[f"{name}.classes"] = split.labels
         arrays |= {f"{name}.parameter.{key}": values for key, values in split.parameters.items()}
-        ids[f"{name}.ids"] = json.dumps(split.ids)
-    store.write_arrays(path, arrays, ids)
+        metadata[f"{name}.ids"] = json.dumps(split.ids)
+        if split.groups is not None:
+            metadata[f"{name}.image_groups"] = split.groups.text
+    store.write_arrays(path, arrays, metadata)
 
 
 def write_examples(path: Path, split: Split) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo import provenance, registry
+from zoo.data.image_groups import ImageGroups
 from zoo.errors import TrainingError
 from zoo.isolation import plugin_code
 from zoo.results import store
@@ -103,7 +104,14 @@ def _values(
 
 
 def with_metrics(
-    host: Host, result: Finished, logits: Tensor, labels: Tensor, *, task: Task, only: Collection[str] | None = None
+    host: Host,
+    result: Finished,
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    task: Task,
+    groups: ImageGroups | None = None,
+    only: Collection[str] | None = None,
 ) -> Finished:
     """Return a result with metrics of plugins and their intervals; the resampled values lie in a file of its folder.
 
@@ -115,6 +123,7 @@ def with_metrics(
         logits: [N, K] of the test split.
         labels: [N].
         task: Task of the result.
+        groups: Groups of images, which are drawn whole; None where all images are independent.
         only: Ids of the metrics; None stands for all.
 
     Raises:
@@ -124,7 +133,7 @@ def with_metrics(
     found = plugin_metrics(host, logits, labels, task=task, only=only)
     if not found:
         return result
-    drawn = _drawn(host, found, logits, labels, task=task)
+    drawn = _drawn(host, found, logits, labels, task=task, groups=groups)
     kept = {key: values for key, values in read_resampled(result).items() if key[0] not in found} | drawn
     files = {name: sha256 for name, sha256 in result.files.items() if not is_metric_file(name)}
     if kept:
@@ -136,7 +145,7 @@ def with_metrics(
     return replace(
         result,
         test=replace(
-            result.test, extra={**result.test.extra, **found}, extra_intervals=others | _intervals(found, drawn)
+            result.test, extra={**result.test.extra, **found}, extra_intervals=others | _intervals(found, drawn, groups)
         ),
         files=files,
         metric_code={**result.metric_code, **{name: code[name] for name in found}},
@@ -144,7 +153,15 @@ def with_metrics(
     )
 
 
-def evaluated(host: Host, scores: AnyScores, logits: Tensor, labels: Tensor, *, task: Task) -> AnyScores:
+def evaluated(
+    host: Host,
+    scores: AnyScores,
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    task: Task,
+    groups: ImageGroups | None = None,
+) -> AnyScores:
     """Return scores with the metrics of plugins and their intervals.
 
     Args:
@@ -153,14 +170,14 @@ def evaluated(host: Host, scores: AnyScores, logits: Tensor, labels: Tensor, *, 
         logits: [N, K].
         labels: [N].
         task: Task of the scores.
+        groups: Groups of images, which are drawn whole; None where all images are independent.
 
     Raises:
         TrainingError: A value is not a finite number.
     """
     found = plugin_metrics(host, logits, labels, task=task)
-    return replace(
-        scores, extra=found, extra_intervals=_intervals(found, _drawn(host, found, logits, labels, task=task))
-    )
+    drawn = _drawn(host, found, logits, labels, task=task, groups=groups)
+    return replace(scores, extra=found, extra_intervals=_intervals(found, drawn, groups))
 
 
 def _declared(host: Host, metric: str, found: Values) -> dict[str, Any]:
@@ -170,44 +187,58 @@ def _declared(host: Host, metric: str, found: Values) -> dict[str, Any]:
 
 
 def _drawn(
-    host: Host, found: Values, logits: Tensor, labels: Tensor, *, task: Task
+    host: Host, found: Values, logits: Tensor, labels: Tensor, *, task: Task, groups: ImageGroups | None
 ) -> dict[tuple[str, str], NDArray[np.float64]]:
     """Return (metric, value) -> values for images drawn again, of the values that have a direction."""
     drawn: dict[tuple[str, str], NDArray[np.float64]] = {}
     for spec in host.specs_of(MetricSpec):
         if spec.id in found and isinstance(spec, MetricSpec) and (names := list(_declared(host, spec.id, found))):
-            values = resampled(spec, names, task.for_metrics(logits.numpy()), labels.numpy())
+            values = resampled(spec, names, task.for_metrics(logits.numpy()), labels.numpy(), groups=groups)
             drawn |= {(spec.id, name): each for name, each in values.items()}
     return drawn
 
 
-def _intervals(found: Values, drawn: Mapping[tuple[str, str], NDArray[np.float64]]) -> dict[str, dict[str, Interval]]:
-    """Return metric -> value -> 95 % interval over images."""
+def _intervals(
+    found: Values, drawn: Mapping[tuple[str, str], NDArray[np.float64]], groups: ImageGroups | None
+) -> dict[str, dict[str, Interval]]:
+    """Return metric -> value -> 95 % interval over images or groups of them."""
     intervals: dict[str, dict[str, Interval]] = {}
     for (metric, value), draws in drawn.items():
-        if (interval := ends(found[metric][value], draws)) is not None:
+        if (interval := ends(found[metric][value], draws, None if groups is None else groups.numbers)) is not None:
             intervals.setdefault(metric, {})[value] = interval
     return intervals
 
 
 def resampled(
-    spec: MetricSpec, names: Sequence[str], probabilities: NDArray[np.float64], labels: NDArray[np.int64]
+    spec: MetricSpec,
+    names: Sequence[str],
+    probabilities: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    *,
+    groups: ImageGroups | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """Return value -> [RESAMPLES] values for test images drawn again, with as many of each class.
 
-    Where the labels are truths, which are not classes, images are drawn from all.
+    Where the labels are truths, which are not classes, images are drawn from all; where several groups of images are
+    not independent, whole groups are drawn, until there is an image of every class.
 
-    The draws depend on the labels only, so that the values of two networks can be subtracted draw by draw. Nothing is
-    returned of a metric that takes long, raises, or is not finite for a draw.
+    The draws depend on labels and groups only, so that the values of two networks can be subtracted draw by draw.
+    Nothing is returned of a metric that takes long, raises, or is not finite for a draw.
     """
     generator = np.random.default_rng(RESAMPLE_SEED)
     is_class = labels.ndim == 1 and labels.dtype.kind in "iu"
-    of_class = [np.flatnonzero(labels == k) for k in np.unique(labels)] if is_class else [np.arange(len(labels))]
+    parts = [np.flatnonzero(labels == k) for k in np.unique(labels)] if is_class else [np.arange(len(labels))]
+    members = [] if groups is None or groups.count < 2 else [
+        np.flatnonzero(groups.numbers == k) for k in range(groups.count)
+    ]  # fmt: skip
     drawn: dict[str, list[float]] = {name: [] for name in names}
     metric = registry.load_target(spec)
     started = time.perf_counter()
     for done in range(RESAMPLES):
-        chosen = np.concatenate([generator.choice(places, len(places)) for places in of_class])
+        if members:
+            chosen = _chosen_groups(generator, members, labels if is_class else None)
+        else:
+            chosen = np.concatenate([generator.choice(places, len(places)) for places in parts])
         try:
             values = _values(spec, metric, probabilities[chosen], labels[chosen])
             for name in names:
@@ -221,6 +252,23 @@ def resampled(
             logger.warning("metric %s has no intervals: %d draws took %.1f s", spec.id, done + 1, seconds)
             return {}
     return {name: np.array(values) for name, values in drawn.items() if np.isfinite(values).all()}
+
+
+def _chosen_groups(
+    generator: np.random.Generator, members: Sequence[NDArray[np.int64]], labels: NDArray[np.int64] | None
+) -> NDArray[np.int64]:
+    """Return the images of as many groups as there are, drawn with replacement, with an image of every class.
+
+    Args:
+        generator: Generator of the draws.
+        members: Images of each group.
+        labels: [N] classes; None for truths, which are not classes.
+    """
+    for _ in range(1000):
+        chosen = np.concatenate([members[number] for number in generator.choice(len(members), len(members))])
+        if labels is None or len(np.unique(labels[chosen])) == len(np.unique(labels)):
+            break
+    return chosen
 
 
 def metric_values(returned: Any, *, refused: list[str] | None = None) -> dict[str, float]:

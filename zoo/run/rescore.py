@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from zoo.errors import DataError
 from zoo.results import store
-from zoo.results.files import is_metric_file, read_file
+from zoo.results.files import groups_in, is_metric_file, read_file
 from zoo.results.find import good_result
 from zoo.results.schema import Finished
 from zoo.results.tasks import task_of_result
@@ -43,7 +43,7 @@ def rescore(host: Host, run_dir: Path, *, only: Collection[str]) -> Finished:
     """
     with store.claim(run_dir):
         stored = good_result(run_dir)
-        arrays, _ = read_file(stored, store.PREDICTIONS, only=("test.logits", "test.labels"))
+        arrays, metadata = read_file(stored, store.PREDICTIONS, only=("test.logits", "test.labels"))
         logits, labels = (torch.from_numpy(arrays[f"test.{name}"]) for name in ("logits", "labels"))
         task = task_of_result(stored, tasks=tasks_by_name(host))
         only = [spec.id for spec in host.specs_of(MetricSpec) if spec.id in only and takes(spec, task)]
@@ -51,7 +51,8 @@ def rescore(host: Host, run_dir: Path, *, only: Collection[str]) -> Finished:
             raise OtherTaskError(f"none of the metrics takes predictions of the task {task.name}.")
         others = {name: values for name, values in stored.test.extra.items() if name not in only}
         bare = replace(stored, test=replace(stored.test, extra=others))
-        result = with_metrics(host, bare, logits, labels, task=task, only=only)
+        groups = groups_in(metadata, "test", images=len(labels))
+        result = with_metrics(host, bare, logits, labels, task=task, only=only, groups=groups)
         if failed := [name for name in only if name not in result.test.extra]:
             raise DataError(f"{', '.join(failed)} failed; the log above holds the cause.")
         store.write_result(result)

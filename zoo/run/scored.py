@@ -254,7 +254,7 @@ def _store(
 ) -> Finished:
     """Write scores and predictions into the store, and return the result."""
     answers, labels = torch.from_numpy(predictions), torch.from_numpy(opened.asked)
-    test = task.score(answers, labels)
+    test = task.score(answers, labels, opened.groups)
     run_dir = store.prepare_run(folder, cell)  # an earlier result stays until the new one replaces it
     with store.claim(run_dir):
         write_predictions(run_dir / store.PREDICTIONS, {"test": (opened, answers, labels)})
@@ -288,6 +288,6 @@ def _store(
             plugins=provenance.loaded_plugins(host),
             scored=origin,
         )
-        result = with_metrics(host, result, answers, labels, task=task)
+        result = with_metrics(host, result, answers, labels, task=task, groups=opened.groups)
         store.write_result(result)
     return result

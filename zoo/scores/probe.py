@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zoo.scores.intervals import intervals
 from zoo.scores.scalars import NAMES, scalars_of
 from zoo.scores.schema import Probe
-from zoo.scores.stats import intervals, macro_components
+from zoo.scores.stats import macro_components
 
 if TYPE_CHECKING:
     from zoo.data.split import Split
@@ -33,7 +34,8 @@ Features = NDArray[np.float64]
 def probe_splits(train: Split, test: Split) -> Probe | None:
     """Return the result of `probe` for the first images of two splits."""
     features, labels = zip(*(_features_of(split) for split in (train, test)), strict=True)
-    return probe(features[0], labels[0], features[1], labels[1], classes=train.classes)
+    groups = None if test.groups is None else test.groups.numbers[: len(labels[1])]
+    return probe(features[0], labels[0], features[1], labels[1], classes=train.classes, groups=groups)
 
 
 def probe(
@@ -44,6 +46,7 @@ def probe(
     *,
     classes: tuple[str, ...],
     names: tuple[str, ...] = NAMES,
+    groups: NDArray[np.int64] | None = None,
 ) -> Probe | None:
     """Fit classifiers to standardised features, and return their test AUCs.
 
@@ -52,6 +55,7 @@ def probe(
         train_labels, test_labels: [n], [m].
         classes: K names.
         names: F names of the features.
+        groups: [m] number of the group of each test image; None where all are independent.
 
     Returns:
         The areas, or None where a class is missing in a split.
@@ -78,12 +82,12 @@ def probe(
     ]
     return Probe(
         auc=_named(per_class, classes),
-        interval=intervals(linear, test_labels)["auc_macro"],
+        interval=intervals(linear, test_labels, groups=groups)["auc_macro"],
         shuffled=float(np.mean([areas[0] for areas in shuffled])),
         single=dict(zip(names, map(float, single), strict=True)),
         images={"train": len(train), "test": len(test)},
         boosted=_named(boosted_areas, classes),
-        boosted_interval=intervals(boosted, test_labels)["auc_macro"],
+        boosted_interval=intervals(boosted, test_labels, groups=groups)["auc_macro"],
         boosted_shuffled=float(shuffled[0][1]),
     )
 

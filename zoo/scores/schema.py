@@ -11,6 +11,9 @@ import msgspec
 
 from zoo.schema import Count, Record
 
+if TYPE_CHECKING:
+    from zoo.data.image_groups import ImageGroups
+
 Interval = tuple[float, float]
 """Low and high end of a 95 % interval."""
 
@@ -22,7 +25,7 @@ class Headline:
     Args:
         label: Name for readers, such as "macro AUC".
         value: Its value.
-        interval: 95 % interval over images.
+        interval: 95 % interval over images, or groups of them.
         higher_is_better: Its direction.
     """
 
@@ -37,12 +40,42 @@ class Headline:
         return self.value if self.higher_is_better else -self.value
 
 
+class SharedBy(Record):
+    """What images that are not independent share; intervals of scores are over its values.
+
+    Args:
+        name: Name of the stored parameter, such as "galaxy".
+        values: Number of values, which is that of the groups of images.
+    """
+
+    name: str
+    values: Count
+
+    @property
+    def sentence(self) -> str:
+        """What intervals are over."""
+        if self.values == 1:
+            return (
+                f"The 95 % intervals are over test images that all have the same {self.name}: they leave out how its "
+                "values differ."
+            )
+        return (
+            f"The 95 % intervals are over {self.values:,} groups of test images with the same {self.name}: images of "
+            "one group are not independent."
+        )
+
+
+def shared_by(groups: ImageGroups | None) -> SharedBy | None:
+    """Return what scores state of the groups of their images."""
+    return None if groups is None else SharedBy(name=groups.name, values=groups.count)
+
+
 class Scores(Record):
     """Scores of one split, as `zoo.scores.score.score` computes them.
 
     Args:
         auc: Class -> area under its one-vs-rest ROC curve; also "macro" (their mean) and "micro".
-        intervals: "auc.CLASS", "auc.macro", "auc.micro", "accuracy" -> 95 % interval over images.
+        intervals: "auc.CLASS", "auc.macro", "auc.micro", "accuracy" -> 95 % interval over images, or groups of them.
         accuracy: Share of images whose most probable class is the true one.
         log_loss: Mean cross entropy.
         ece: Expected calibration error over 15 bins.
@@ -52,6 +85,7 @@ class Scores(Record):
             0 is perfect, 2 the worst. None in results of earlier versions.
         extra: Id of a plugin's metric -> its values.
         extra_intervals: Id of a plugin's metric -> 95 % intervals over images of the values with a direction.
+        image_groups: Groups of images that the intervals are over; None where all images are independent.
     """
 
     auc: Mapping[str, float]
@@ -64,6 +98,7 @@ class Scores(Record):
     brier: float | None = None
     extra: Mapping[str, Mapping[str, float]] = {}
     extra_intervals: Mapping[str, Mapping[str, Interval]] = {}
+    image_groups: SharedBy | None = None
 
     @property
     def macro(self) -> float:
@@ -82,7 +117,7 @@ class Measure(Record, omit_defaults=True):
     Args:
         label: Name for readers, such as "TPR at 1 % FPR".
         value: Its value.
-        interval: 95 % interval over images; None where it is unknown.
+        interval: 95 % interval over images, or groups of them; None where it is unknown.
         higher_is_better: Its direction; None for a number that is neither, such as one that should be 0.5.
     """
 
@@ -102,6 +137,7 @@ class Measures(Record):
         images: Size of the split.
         extra: Id of a plugin's metric -> its values.
         extra_intervals: Id of a plugin's metric -> 95 % intervals over images of the values with a direction.
+        image_groups: Groups of images that the intervals are over; None where all images are independent.
     """
 
     order: tuple[str, ...]
@@ -109,6 +145,7 @@ class Measures(Record):
     images: Count
     extra: Mapping[str, Mapping[str, float]] = {}
     extra_intervals: Mapping[str, Mapping[str, Interval]] = {}
+    image_groups: SharedBy | None = None
 
     def __post_init__(self) -> None:
         if sorted(self.order) != sorted(self.measures) or not self.order:

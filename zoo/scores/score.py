@@ -8,12 +8,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from zoo.data.image_groups import ImageGroups
 from zoo.models.in_parts import forward_in_parts
-from zoo.scores.schema import Scores
-from zoo.scores.stats import intervals
+from zoo.scores.intervals import intervals
+from zoo.scores.schema import Scores, shared_by
 
 
-def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> Scores:
+def score(logits: Tensor, labels: Tensor, classes: Sequence[str], *, groups: ImageGroups | None = None) -> Scores:
     """Return the scores of one split.
 
     Areas under the ROC curve come from softmax probabilities, never from raw logits, whose one-vs-rest order
@@ -23,6 +24,7 @@ def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> Scores:
         logits: [N, K] on the CPU.
         labels: [N].
         classes: K names.
+        groups: Groups of images that are not independent; None where all are.
     """
     from torchmetrics.functional.classification import (
         binary_auroc,
@@ -34,7 +36,7 @@ def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> Scores:
     probabilities = logits.double().softmax(1)
     per_class = one_vs_rest_auc(probabilities, labels)
     one_hot = nn.functional.one_hot(labels, count)
-    ends = intervals(probabilities.numpy(), labels.numpy())
+    ends = intervals(probabilities.numpy(), labels.numpy(), groups=None if groups is None else groups.numbers)
     names = {f"auc_{k}": f"auc.{name}" for k, name in enumerate(classes)}
     names |= {"auc_macro": "auc.macro", "auc_micro": "auc.micro"}
     confusion = multiclass_confusion_matrix(probabilities.argmax(1), labels, num_classes=count)
@@ -51,6 +53,7 @@ def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> Scores:
         brier=float((probabilities - one_hot).square().sum(1).mean()),
         intervals={names.get(name, name): interval for name, interval in ends.items()},
         images=len(labels),
+        image_groups=shared_by(groups),
     )
 
 

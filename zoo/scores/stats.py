@@ -14,22 +14,6 @@ _NORMAL_BEYOND = 1000
 """Degrees of freedom above which Student's t is taken as normal."""
 
 
-def roc_curve(scores: Array, positive: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Return false and true positive rates, from (0, 0) to (1, 1), one point for each distinct score.
-
-    The rate of a class without images is 0.
-    """
-    import warnings
-
-    from sklearn import metrics
-    from sklearn.exceptions import UndefinedMetricWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UndefinedMetricWarning)
-        false_rate, true_rate, _ = metrics.roc_curve(positive, scores, pos_label=True, drop_intermediate=False)
-    return np.nan_to_num(false_rate), np.nan_to_num(true_rate)
-
-
 def softmax(logits: NDArray[np.floating]) -> Array:
     """Return class probabilities [N, K] in double precision for logits [N, K]."""
     values = np.ascontiguousarray(logits.T, dtype=np.float64)  # nine times as fast as along a short last axis
@@ -86,35 +70,6 @@ def macro_components(probabilities: Array, labels: NDArray[np.int64]) -> tuple[A
     pairs = [auc_components(probabilities[:, k], labels == k) for k in range(probabilities.shape[1])]
     areas, components = np.array([area for area, _ in pairs]), np.stack([component for _, component in pairs])
     return np.append(areas, areas.mean()), np.concatenate([components, components.mean(0, keepdims=True)])
-
-
-def intervals(
-    probabilities: Array, labels: NDArray[np.int64], *, level: float = 0.95
-) -> dict[str, tuple[float, float]]:
-    """Return intervals of the areas under the ROC curves and of the accuracy, over test images.
-
-    Args:
-        probabilities: [N, K].
-        labels: [N].
-        level: Confidence level.
-
-    Returns:
-        "auc_0" ... "auc_{K-1}", "auc_macro", "auc_micro", "accuracy" -> (low, high); see `area_interval` and
-        `share_interval`.
-    """
-    count, classes = probabilities.shape
-    one_hot = labels[:, None] == np.arange(classes)
-    names = [*(f"auc_{k}" for k in range(classes)), "auc_macro"]
-    rows = list(zip(names, *macro_components(probabilities, labels), largest_effects(labels, classes), strict=True))
-    # The decisions about one image are not independent, so their components are added before they are squared.
-    micro, each = auc_components(probabilities.ravel(), one_hot.ravel())
-    rows.append(("auc_micro", micro, each.reshape(count, classes).sum(1), 2 / count))
-    found = {
-        name: area_interval(float(area), *moments(component), largest_effect=float(effect), level=level)
-        for name, area, component, effect in rows
-    }
-    correct = int((probabilities.argmax(1) == labels).sum())
-    return found | {"accuracy": share_interval(correct, count, level=level)}
 
 
 def largest_effects(labels: NDArray[np.int64], classes: int) -> Array:
@@ -175,12 +130,12 @@ def area_interval(
     return min(low, area), max(high, area)
 
 
-def share_interval(hits: int, count: int, *, level: float = 0.95) -> tuple[float, float]:
+def share_interval(hits: float, count: float, *, level: float = 0.95) -> tuple[float, float]:
     """Return Wilson's interval of a share, such as the accuracy (Wilson 1927, J. Am. Stat. Assoc. 22, 209)."""
     squared, share = critical_value(level) ** 2, hits / count
     middle = (share + squared / (2 * count)) / (1 + squared / count)
     reach = math.sqrt(squared * (share * (1 - share) / count + squared / (4 * count**2))) / (1 + squared / count)
-    return max(0.0, middle - reach) if hits else 0.0, min(1.0, middle + reach) if hits < count else 1.0
+    return max(0.0, middle - reach) if hits > 0 else 0.0, min(1.0, middle + reach) if hits < count else 1.0
 
 
 def two_sided_p(deviation: float, *, degrees_of_freedom: float = math.inf) -> float:
@@ -207,45 +162,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, p * (len(known) - rank)))
         corrected[index] = largest
     return corrected
-
-
-def roc_band(
-    scores: Array,
-    positive: NDArray[np.bool_],
-    grid: Array,
-    *,
-    resamples: int = 200,
-    seed: int = 0,
-    level: float = 0.95,
-) -> tuple[Array, Array, Array]:
-    """Return the true positive rate at given false positive rates, with a pointwise bootstrap band over images.
-
-    Images whose scores fall between the same two thresholds are drawn as one group, so a resample is one draw
-    of group counts and costs nothing, whatever the number of images.
-
-    Args:
-        scores: [N], higher means more positive.
-        positive: [N], of both kinds.
-        grid: [G] increasing false positive rates from 0 to 1.
-        resamples, seed: Number of samples and seed of the bootstrap.
-        level: Confidence level.
-
-    Returns:
-        Curve, low and high, each [G].
-    """
-    false_rate, true_rate = roc_curve(scores, positive)
-    curve = np.interp(grid, false_rate, true_rate)
-    edges = [scores.min(keepdims=True), np.quantile(scores[~positive], grid), np.quantile(scores[positive], grid[::2])]
-    cuts = np.unique(np.concatenate(edges))
-    group = len(cuts) - np.searchsorted(cuts, scores, side="right")
-    counts = np.concatenate([np.bincount(group[kind], minlength=len(cuts)) for kind in (positive, ~positive)])
-    drawn = np.random.default_rng(seed).multinomial(len(scores), counts / len(scores), size=resamples)
-    rates = np.zeros((2, resamples, len(cuts) + 1))
-    np.cumsum(drawn.reshape(resamples, 2, len(cuts)).swapaxes(0, 1), axis=2, out=rates[..., 1:])
-    rates /= np.maximum(1, rates[..., -1:])
-    curves = np.stack([np.interp(grid, wrong, right) for right, wrong in zip(*rates, strict=True)])
-    low, high = np.quantile(curves, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return curve, low, high
 
 
 def reliability(probabilities: Array, labels: NDArray[np.int64], *, bins: int = 15) -> list[dict[str, float]]:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.scores.distributions import Form, climatology
+from zoo.scores.intervals import Grouping, interval_of_share
 from zoo.scores.schema import Measure
-from zoo.scores.stats import Array, share_interval
+from zoo.scores.stats import Array
 
 COVERED = (0.68, 0.95)
 """Levels of the intervals whose coverage is a score."""
@@ -57,8 +58,13 @@ class TargetScores:
         mean = self.means(weights)
         return np.asarray(1 - mean["crps"] / mean["climatology"])
 
-    def measures(self, drawn: Array) -> dict[str, Measure]:
-        """Return the scores of this target, for weights of a bootstrap."""
+    def measures(self, drawn: Array, groups: NDArray[np.int64] | None = None) -> dict[str, Measure]:
+        """Return the scores of this target.
+
+        Args:
+            drawn: Weights of a bootstrap, from `draws`.
+            groups: [N] number of the group of each image; None where all are independent.
+        """
         count = len(self.columns["truth"])
         value, several = (self._scores(weights) for weights in (np.full((1, count), 1 / count), drawn))
         suffix, of = (f".{self.name}", f" of {self.name}") if self.name else ("", "")
@@ -66,7 +72,7 @@ class TargetScores:
             key + suffix: Measure(
                 label=label + of,
                 value=float(value[key][0]),
-                interval=ends(float(value[key][0]), several[key]),
+                interval=ends(float(value[key][0]), several[key], groups),
                 higher_is_better=higher,
             )
             for key, label, higher in (
@@ -75,11 +81,10 @@ class TargetScores:
             if np.isfinite(value[key][0])
         }  # fmt: skip
         for level, inside in self.inside.items():
-            hits = int(inside.sum())
             found[f"coverage_{100 * level:.0f}{suffix}"] = Measure(
                 label=f"coverage of {100 * level:.0f} % intervals{of}",
-                value=hits / count,
-                interval=share_interval(hits, count),
+                value=int(inside.sum()) / count,
+                interval=interval_of_share(inside, groups=groups),
                 higher_is_better=None,
             )
         return found
@@ -97,19 +102,29 @@ class TargetScores:
         }
 
 
-def draws(count: int) -> Array:
-    """Return weights [draws, N] of a bootstrap over images."""
-    random = np.random.default_rng(SEED)
+def draws(count: int, groups: NDArray[np.int64] | None = None) -> Array:
+    """Return weights [draws, N] of a bootstrap over images, or over groups of images, each drawn whole."""
+    random, grouping = np.random.default_rng(SEED), Grouping.of(groups)
+    if grouping is not None:
+        weights = grouping.times(random, RESAMPLES)[:, grouping.numbers]
+        return np.asarray(weights / weights.sum(1, keepdims=True))
     return random.multinomial(count, np.full(count, 1 / count), size=RESAMPLES) / count
 
 
-def ends(value: float, drawn: Array) -> tuple[float, float] | None:
+def ends(value: float, drawn: Array, groups: NDArray[np.int64] | None = None) -> tuple[float, float] | None:
     """Return the 2.5 and 97.5 % quantiles of a score over the draws, which its value is never outside of.
 
-    Draws without a score are left out; None where they are more than half of all.
+    Draws without a score are left out; None where they are more than half of all, and where groups show no spread.
+
+    Args:
+        value: The score.
+        drawn: [draws] scores of images, or groups of images, drawn again.
+        groups: [N] number of the group of each image, which the draws are over; None where all are independent.
     """
     found = drawn[np.isfinite(drawn)]
     if 2 * len(found) < len(drawn):
         return None
     low, high = np.quantile(found, [0.025, 0.975]).tolist()
+    if (grouping := Grouping.of(groups)) is not None:
+        low, high = grouping.widened(value, (low, high))
     return min(low, value), max(high, value)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.image_groups import ImageGroups
 from zoo.data.question import Question, all_classes
 from zoo.errors import UsageError
-from zoo.scores.schema import Interval, Measure, Measures
-from zoo.scores.stats import Array, area_interval, auc_components, moments
+from zoo.scores.intervals import Grouping, interval_of_area
+from zoo.scores.schema import Interval, Measure, Measures, shared_by
+from zoo.scores.stats import Array, auc_components
 from zoo.tasks.task import HEADLINE, Contributions, Task
 
 if TYPE_CHECKING:
@@ -71,19 +73,22 @@ class Anomaly(Task):
         """Return nothing: normal images alone have no area under a ROC curve."""
         return {}
 
-    def score(self, predictions: Tensor, labels: Tensor) -> Measures:
+    def score(self, predictions: Tensor, labels: Tensor, groups: ImageGroups | None = None) -> Measures:
         """Return areas and rates of anomalies against normal images.
 
-        The intervals of areas are those of `zoo.scores.stats.area_interval`, all others the 2.5 and 97.5 % quantiles of
-        a bootstrap over images, in which the numbers of normal images and anomalies stay.
+        The intervals of areas are those of `zoo.scores.stats.interval_of_area`, all others the 2.5 and 97.5 % quantiles
+        of a bootstrap over images, in which the numbers of normal images and anomalies stay, or over groups of images.
         """
         scores, truth = predictions[:, 0].double().numpy(), labels.numpy()
         normal = self._normal(truth)
+        numbers = None if groups is None else groups.numbers
         measures = {}
         for k, name in self._anomalies():
             these = normal | (truth == k)
             label = f"AUROC {name.replace('_', ' ')}"
-            measures[f"auroc.{name}"] = _area(label, scores[these], ~normal[these])
+            measures[f"auroc.{name}"] = _area(
+                label, scores[these], ~normal[these], groups=None if numbers is None else numbers[these]
+            )
         if len(measures) < 2:  # a single class is all of them
             measures = {}
         share = float((~normal).mean())
@@ -92,16 +97,16 @@ class Anomaly(Task):
             **{f"tpr_at_fpr_{rate:g}": f"TPR at {100 * rate:g} % FPR" for rate in LOW_RATES},
             "significance": "TPR / sqrt(FPR)",
         }
-        found = _with_bootstrap(scores, ~normal)
+        found = _with_bootstrap(scores, ~normal, numbers)
         measures = {
-            "auroc": _area("AUROC", scores, ~normal),
+            "auroc": _area("AUROC", scores, ~normal, groups=numbers),
             **measures,
             **{
                 name: Measure(label=labels_of[name], value=value, interval=interval)
                 for name, (value, interval) in found.items()
             },
         }
-        return Measures(order=tuple(measures), measures=measures, images=len(truth))
+        return Measures(order=tuple(measures), measures=measures, images=len(truth), image_groups=shared_by(groups))
 
     def contributions(self, predictions: Array, labels: NDArray[np.int64]) -> Contributions:
         """Return the areas of each class of anomalies, where there are several, and of all, against normal images."""
@@ -144,9 +149,7 @@ class Anomaly(Task):
         scores, normal = np.asarray(predictions[:, 0], np.float64), self._normal(labels)
         curves = {"any anomaly": (scores, ~normal)}
         if len(anomalies := self._anomalies()) > 1:
-            for k, name in anomalies:
-                these = normal | (labels == k)
-                curves[name] = scores[these], ~normal[these]
+            curves |= {name: (np.where(normal | (labels == k), scores, np.nan), ~normal) for k, name in anomalies}
         return curves
 
     def reference(self, predictions: Array) -> tuple[float, ...]:
@@ -161,7 +164,8 @@ class Anomaly(Task):
         before, after = known[self._normal(their_labels), 0], new[self._normal(labels), 0]
         positive = np.arange(len(before) + len(after)) >= len(before)
         both = np.concatenate([before, after]).astype(np.float64)
-        return {"auroc_nuisance": _area("AUROC of the shift, normal images (0.5: none)", both, positive, None)}
+        label = "AUROC of the shift, normal images (0.5: none)"
+        return {"auroc_nuisance": _area(label, both, positive, better=None)}
 
     def _normal(self, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
         return np.isin(labels, self.question.trained_on)
@@ -171,10 +175,18 @@ class Anomaly(Task):
         return [(k, name) for k, name in enumerate(self.question.classes) if k not in self.question.trained_on]
 
 
-def _area(label: str, scores: Array, positive: NDArray[np.bool_], better: bool | None = True) -> Measure:
+def _area(
+    label: str,
+    scores: Array,
+    positive: NDArray[np.bool_],
+    *,
+    groups: NDArray[np.int64] | None = None,
+    better: bool | None = True,
+) -> Measure:
     area, components = auc_components(scores, positive)
     effect = 1 / max(1, min(int(positive.sum()), int((~positive).sum())))
-    interval = area_interval(area, *moments(components), largest_effect=effect)
+    grouping = Grouping.of(groups, positive)
+    interval = interval_of_area(area, components, largest_effect=effect, grouping=grouping)
     return Measure(label=label, value=area, interval=interval, higher_is_better=better)
 
 
@@ -217,7 +229,9 @@ class Curve:
         }
 
 
-def _with_bootstrap(scores: Array, positive: NDArray[np.bool_]) -> dict[str, tuple[float, Interval | None]]:
+def _with_bootstrap(
+    scores: Array, positive: NDArray[np.bool_], groups: NDArray[np.int64] | None
+) -> dict[str, tuple[float, Interval | None]]:
     """Return name -> (value, interval) of `Curve.scores`; NaN without an interval where a kind has no image."""
     lowest = int((~positive).sum()) >= IMAGES_FOR_LOWEST
     if positive.all() or not positive.any():
@@ -226,14 +240,22 @@ def _with_bootstrap(scores: Array, positive: NDArray[np.bool_]) -> dict[str, tup
     values = curve.scores(np.ones(len(scores)), lowest=lowest)
     random = np.random.default_rng(SEED)
     drawn = []
+    grouping = Grouping.of(groups, positive)
     for _ in range(RESAMPLES):
         weights = np.zeros(len(scores))
-        for kind in (curve.positive, ~curve.positive):
-            count = int(kind.sum())
-            weights[kind] = random.multinomial(count, np.full(count, 1 / count))
+        if grouping is not None:
+            weights += grouping.times(random, 1)[0][grouping.numbers[curve.order]]
+            if not (weights[curve.positive].any() and weights[~curve.positive].any()):
+                continue  # the groups of one kind only
+        else:
+            for kind in (curve.positive, ~curve.positive):
+                count = int(kind.sum())
+                weights[kind] = random.multinomial(count, np.full(count, 1 / count))
         drawn.append(curve.scores(weights, lowest=lowest))
     found: dict[str, tuple[float, Interval | None]] = {}
     for name, value in values.items():
-        low, high = np.quantile([one[name] for one in drawn], [0.025, 0.975]).tolist()
+        low, high = np.quantile([one[name] for one in drawn], [0.025, 0.975]).tolist() if drawn else (value, value)
+        if grouping is not None:
+            low, high = grouping.widened(value, (low, high))
         found[name] = value, (min(low, value), max(high, value))
     return found

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.image_groups import ImageGroups
 from zoo.data.question import Question, grouped_classes
 from zoo.scores.schema import Scores
 from zoo.scores.stats import Array, largest_effects, macro_components, softmax
@@ -55,11 +56,11 @@ class Classify(Task):
         auc = one_vs_rest_auc(predictions.softmax(1), labels).nanmean()
         return {"val_auc": float(auc), "val_accuracy": float((predictions.argmax(1) == labels).float().mean())}
 
-    def score(self, predictions: Tensor, labels: Tensor) -> Scores:
+    def score(self, predictions: Tensor, labels: Tensor, groups: ImageGroups | None = None) -> Scores:
         """Return areas, accuracy and calibration; see `zoo.scores.score.score`."""
         from zoo.scores.score import score
 
-        return score(predictions, labels, self.question.classes)
+        return score(predictions, labels, self.question.classes, groups=groups)
 
     def contributions(self, predictions: Array, labels: NDArray[np.int64]) -> Contributions:
         """Return the one-vs-rest areas and their mean; of two classes the mean alone, since their areas are equal."""

@@ -12,6 +12,7 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
+from zoo.data.image_groups import ImageGroups
 from zoo.data.question import Question, all_classes
 from zoo.data.targets import one_spelling, target_values
 from zoo.data.truth import truth_arrays
@@ -20,7 +21,7 @@ from zoo.models.target import Target
 from zoo.plurals import counted
 from zoo.scores.distributions import FORMS, Form, climatology
 from zoo.scores.response import with_response
-from zoo.scores.schema import Measure, Measures
+from zoo.scores.schema import Measure, Measures, shared_by
 from zoo.scores.stats import Array
 from zoo.scores.target_scores import COVERED, SKILL, TargetScores, draws, ends
 from zoo.tasks.task import HEADLINE, Contributions, Estimated, Task
@@ -203,11 +204,11 @@ class Regress(Task):
         """Return the loss of the mean and the standard deviation of the training images."""
         return self.form.chance
 
-    def score(self, predictions: Tensor, labels: Tensor) -> Measures:
+    def score(self, predictions: Tensor, labels: Tensor, groups: ImageGroups | None = None) -> Measures:
         """Return errors, CRPS and coverage of each target.
 
-        Intervals are the 2.5 and 97.5 % quantiles of a bootstrap over images; those of coverage are Wilson's, since a
-        bootstrap of a share of 1 has no width.
+        Intervals are the 2.5 and 97.5 % quantiles of a bootstrap over images, or groups of images; those of coverage
+        are Wilson's, since a bootstrap of a share of 1 has no width.
         """
         answers, truth = self._each(predictions.double().numpy()), labels.double().numpy()
         shown = self.names if len(self.names) > 1 else ("",)
@@ -215,13 +216,14 @@ class Regress(Task):
             TargetScores.of(self.form, answers[:, k : k + 1], truth[:, k : k + 1], name=name)
             for k, name in enumerate(shown)
         ]
-        drawn = draws(len(truth))
+        numbers = None if groups is None else groups.numbers
+        drawn = draws(len(truth), numbers)
         skills = np.stack([one.skill(drawn) for one in scored]).mean(0)
         value = float(np.mean([one.skill(np.full((1, len(truth)), 1 / len(truth)))[0] for one in scored]))
-        measures = {"crps_skill": Measure(label=SKILL, value=value, interval=ends(value, skills))}
+        measures = {"crps_skill": Measure(label=SKILL, value=value, interval=ends(value, skills, numbers))}
         for one in scored:
-            measures |= one.measures(drawn)
-        return Measures(order=tuple(measures), measures=measures, images=len(truth))
+            measures |= one.measures(drawn, numbers)
+        return Measures(order=tuple(measures), measures=measures, images=len(truth), image_groups=shared_by(groups))
 
     def contributions(self, predictions: Array, labels: NDArray[np.int64]) -> Contributions:
         """Return the CRPS skill of each target, where there are several, and their mean, with each image's part."""

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.image_groups import ImageGroups
 from zoo.data.question import Question
 from zoo.models.target import Target
-from zoo.scores.schema import AnyScores, Measure, Measures
+from zoo.scores.intervals import by_group
+from zoo.scores.schema import AnyScores, Measure, Measures, shared_by
 from zoo.scores.stats import Array
 
 if TYPE_CHECKING:
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
     from zoo.lensing.scenes import Scenes
     from zoo.specs import DatasetSpec
 
-__all__ = ["HEADLINE", "PICTURES", "Contributions", "Estimated", "Measure", "Measures", "Question", "Task", "entropy"]
+__all__ = [
+    "HEADLINE", "PICTURES", "Contributions", "Estimated", "ImageGroups", "Measure", "Measures", "Question", "Task",
+    "by_group", "entropy", "shared_by",
+]  # fmt: skip
 
 HEADLINE = "macro"
 """Name of the score that ranks networks in a comparison, as results of classification have it."""
@@ -167,8 +172,15 @@ class Task(ABC):
         """Return fields of `zoo.results.schema.Epoch` beside `val_loss` for the validation images."""
 
     @abstractmethod
-    def score(self, predictions: Tensor, labels: Tensor) -> AnyScores:
-        """Return the scores of a split, for predictions [N, outputs] and labels [N] on the CPU."""
+    def score(self, predictions: Tensor, labels: Tensor, groups: ImageGroups | None = None) -> AnyScores:
+        """Return the scores of a split.
+
+        Args:
+            predictions: [N, outputs] on the CPU.
+            labels: [N].
+            groups: Groups of images that are not independent, which intervals are over (`zoo.scores.intervals`);
+                the scores state them as `image_groups`. None where all images are independent.
+        """
 
     @abstractmethod
     def contributions(self, predictions: Array, labels: NDArray[np.int64]) -> Contributions:
@@ -194,9 +206,9 @@ class Task(ABC):
         return None
 
     def rocs(self, predictions: Array, labels: NDArray[np.int64]) -> Mapping[str, tuple[Array, NDArray[np.bool_]]]:
-        """Return the ROC curves of a report: title -> scores [n] and which images are positive [n]; {} draws none.
+        """Return the ROC curves of a report: title -> scores [N] and which images are positive [N]; {} draws none.
 
-        A curve may be one of some images only, such as those of two classes.
+        Images that a curve leaves out, such as those of other classes, have the score NaN.
         """
         return {}
 

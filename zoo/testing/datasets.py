@@ -169,7 +169,7 @@ def signature(subject: DatasetSubject) -> None:
 
 
 def declarations(subject: DatasetSubject) -> None:
-    """Classes, budgets, captions and slices in the spec mean something."""
+    """Classes, budgets, captions, slices and groups of images in the spec mean something."""
     spec = subject.spec
     require(len(spec.classes) >= 2, "It has fewer than two classes.")
     for name in {**spec.budgets, **spec.budget_notes, **spec.budget_phases}:
@@ -179,7 +179,8 @@ def declarations(subject: DatasetSubject) -> None:
         columns = {*content.sample(np.arange(2), "conformance").parameters, *COLUMNS}
     else:
         columns = set(content.metadata)
-    for where, names in (("captions", spec.captions), ("slices", spec.slices)):
+    groups = [spec.image_groups] if spec.image_groups else []
+    for where, names in (("captions", spec.captions), ("slices", spec.slices), ("image_groups", groups)):
         for name in names:
             require(name in columns, f"{where} name '{name}', which is not a parameter of its images")
 

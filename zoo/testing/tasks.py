@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo import registry
+from zoo.data.image_groups import ImageGroups
 from zoo.isolation import contained
 from zoo.plurals import counted
 from zoo.results.schema import Epoch
@@ -206,6 +207,28 @@ def comparison(subject: TaskSubject) -> None:
     )
 
 
+def image_groups(subject: TaskSubject) -> None:
+    """Intervals are over groups of images that are not independent: an image that counts twice makes none narrower."""
+    import torch
+
+    task = subject.task()
+    predictions, labels = subject.example(task, skill=1.0)
+    alone = task.score(predictions, labels).headline.interval
+    groups = ImageGroups(name="lens", numbers=np.tile(np.arange(IMAGES), 2))
+    found = task.score(torch.cat([predictions, predictions]), torch.cat([labels, labels]), groups)
+    low, high = found.headline.interval
+    require(
+        found.image_groups is not None and found.image_groups.values == IMAGES,
+        "Its scores of groups of images do not state them: set image_groups=zoo.tasks.task.shared_by(groups).",
+    )
+    require(
+        high - low > 0.8 * (alone[1] - alone[0]),
+        f"With each image twice, in one group, the interval of {found.headline.label} shrinks from "
+        f"{alone[1] - alone[0]:.3g} to {high - low:.3g}.",
+        hint="Add what the images of a group contribute before it is squared: zoo.tasks.task.by_group",
+    )
+
+
 def notable(subject: TaskSubject) -> None:
     """Notable images are a few places of the split."""
     task = subject.task()
@@ -214,6 +237,19 @@ def notable(subject: TaskSubject) -> None:
     require(bool(((places >= 0) & (places < IMAGES)).all()), "notable() returns places outside of the split.")
     few = len(set(places.tolist())) == len(places) <= MOST_NOTABLE
     require(few, f"notable() returns {counted(len(places), 'place')}: images are stored with each run.")
+
+
+def curves(subject: TaskSubject) -> None:
+    """ROC curves have a score and a kind for every image; the score of one that a curve leaves out is NaN."""
+    task = subject.task()
+    if not task.draws_rocs:
+        raise NotApplicable("it draws no ROC curves")
+    predictions, labels = subject.example(task, skill=1.0)
+    for title, (scores, positive) in task.rocs(predictions.double().numpy(), labels.numpy()).items():
+        shapes = np.shape(scores), np.shape(positive)
+        require(
+            shapes == ((IMAGES,), (IMAGES,)), f"The curve '{title}' has arrays of shapes {shapes}, not ({IMAGES},)."
+        )
 
 
 def for_metrics(subject: TaskSubject) -> None:
@@ -249,6 +285,6 @@ def training(subject: TaskSubject) -> None:
 
 
 CHECKS = named(
-    opens, declarations, loss, validation, scores, order_independence, comparison, notable, for_metrics,
-    global_state, training,
+    opens, declarations, loss, validation, scores, order_independence, comparison, image_groups, notable, curves,
+    for_metrics, global_state, training,
 )  # fmt: skip

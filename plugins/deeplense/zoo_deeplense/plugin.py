@@ -74,6 +74,7 @@ def _population(
     target: str = "zoo_deeplense.population:build",
     requires: tuple[str, ...] = (),
     paths: tuple[str, ...] = (),
+    image_groups: str = "",
 ) -> DatasetSpec:
     return DatasetSpec(
         id=f"deeplense/{name}",
@@ -99,6 +100,7 @@ def _population(
         changes={**tables.CHANGES, **changes} if version > 1 else {},
         captions=tables.CAPTIONS,
         slices=tables.SLICES,
+        image_groups=image_groups,
         baselines=tables.BASELINES,
         simulated=True,
         tags=("lens",),
@@ -186,6 +188,7 @@ def zoo_datasets() -> list[DatasetSpec]:
             target="zoo_deeplense.real_sources:build",
             requires=("scikit-image:skimage",),
             paths=("pictures",),
+            image_groups="galaxy",
         ),
         DatasetSpec(
             id="deeplense/deeplense-folder",
