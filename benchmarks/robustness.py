@@ -75,7 +75,8 @@ _ON_CARD = """\
 Scores on {images:,} test images of each kind, a third of them smooth, which differ from the training images as stated.
 False positives: share of the smooth lenses above the threshold that 5 % of the plain ones exceed (-: these smooth
 lenses are the plain ones). Missed: share of the sub-halo images that are not above it (95 % for a classifier without
-information). Most probably smooth: share of the sub-halo images whose most probable class is no_substructure.
+information). Most probably smooth: share of the sub-halo images whose most probable class is no_substructure. Intervals
+are over images, for real galaxies over the galaxies, since images of one galaxy are not independent.
 
 | lenses | macro AUC (95 %) | false positives (95 %) | missed | most probably smooth |
 | --- | ---: | ---: | ---: | ---: |

@@ -242,7 +242,9 @@ def test_a_result_with_a_number_that_is_not_finite_is_not_shown(plan, run_in, va
 
 
 def test_a_score_that_a_file_cannot_hold_is_a_failed_cell(plan, run_in, monkeypatch):
-    monkeypatch.setattr("zoo.scores.score.score", lambda *args: structs.replace(score(*args), ece=math.nan))
+    monkeypatch.setattr(
+        "zoo.scores.score.score", lambda *args, **named: structs.replace(score(*args, **named), ece=math.nan)
+    )
     result, run_dir = run_in(plan("toyzoo/tiny", epochs=1))
     assert result.status == "failed"
     assert "not finite: test.ece=nan" in result.error
