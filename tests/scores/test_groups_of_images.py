@@ -8,6 +8,7 @@ import torch
 
 from zoo.data.image_groups import ImageGroups
 from zoo.data.question import Question
+from zoo.schema import json_text, plain
 from zoo.scores.intervals import Grouping, by_group, interval_of_area, interval_of_share, intervals
 from zoo.scores.roc import roc_band
 from zoo.scores.stats import auc_components, critical_value, softmax
@@ -191,6 +192,30 @@ def task_with_images(kind, random):
     task = kind(Question(classes=CLASSES, merged=(0, 1, 2), trained_on=trained_on), name="any")
     answers = -logits[:, :1] if kind is Anomaly else logits
     return task, torch.from_numpy(answers), torch.from_numpy(labels), numbers
+
+
+@pytest.mark.parametrize("kind", [Classify, Anomaly, Regress])
+@pytest.mark.parametrize(
+    "numbers",
+    [[0], [0] * 999 + [1], np.arange(1000) // 500, np.arange(1000) % 3],
+    ids=["one", "nearly one", "a class in one", "three"],
+)
+def test_scores_of_the_fewest_groups_can_be_stored(kind, numbers):
+    """Also where a class is in one group only: ends are finite, hold the value, and are possible values."""
+    task, answers, labels, _ = task_with_images(kind, np.random.default_rng(7))
+    order = torch.argsort(labels.reshape(1000, -1)[:, 0], stable=True)
+    groups = ImageGroups.by("galaxy", np.resize(numbers, 1000))
+    found = task.score(answers[order], labels[order], groups)
+    assert json_text(plain(found), what="the scores")
+    pairs = list(found.intervals.items()) if kind is Classify else [
+        (name, one.interval) for name, one in found.measures.items() if one.interval is not None
+    ]  # fmt: skip
+    for name, (low, high) in pairs:
+        assert np.isfinite([low, high]).all(), name
+        if name.startswith(("au", "tpr", "accuracy", "coverage")):
+            assert 0 <= low <= high <= 1, name
+    headline = found.headline
+    assert headline.interval[0] <= headline.value <= headline.interval[1]
 
 
 @pytest.mark.parametrize("kind", [Classify, Anomaly, Regress])

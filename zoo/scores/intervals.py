@@ -50,8 +50,8 @@ class Grouping:
             labels: [N] classes that a score separates; None where it is a mean over all images.
 
         Returns:
-            The grouping; None where all are independent, and where all are one group, which does not show how groups
-            differ: intervals are over images then.
+            The grouping; None where all are independent, and where all, or nearly all, are one group, which does not
+            show how groups differ: intervals are over images then.
         """
         if groups is None:
             return None
@@ -61,11 +61,12 @@ class Grouping:
         numbers, count = numbers.reshape(-1), len(present)
         kinds = [np.ones(len(groups), bool)] if labels is None else [labels == label for label in np.unique(labels)]
         sizes = [np.bincount(numbers[kind], minlength=count).astype(float) for kind in kinds]
-        return cls(numbers=numbers, count=count, effective=min(float(n.sum() ** 2 / (n**2).sum()) for n in sizes))
+        found = cls(numbers=numbers, count=count, effective=min(float(n.sum() ** 2 / (n**2).sum()) for n in sizes))
+        return None if labels is None and not found.known else found
 
     @property
     def known(self) -> bool:
-        """Whether they show how groups differ: every class is in more than one, and not nearly all of it in one."""
+        """Whether they show how groups differ: no class is in one group only, or nearly so."""
         return self.effective > 1.01
 
     @property

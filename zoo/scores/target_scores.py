@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -72,7 +73,9 @@ class TargetScores:
             key + suffix: Measure(
                 label=label + of,
                 value=float(value[key][0]),
-                interval=ends(float(value[key][0]), several[key], groups),
+                interval=ends(
+                    float(value[key][0]), several[key], groups, limits=(-math.inf, 1) if higher else (0, math.inf)
+                ),
                 higher_is_better=higher,
             )
             for key, label, higher in (
@@ -111,20 +114,27 @@ def draws(count: int, groups: NDArray[np.int64] | None = None) -> Array:
     return random.multinomial(count, np.full(count, 1 / count), size=RESAMPLES) / count
 
 
-def ends(value: float, drawn: Array, groups: NDArray[np.int64] | None = None) -> tuple[float, float] | None:
+def ends(
+    value: float,
+    drawn: Array,
+    groups: NDArray[np.int64] | None = None,
+    *,
+    limits: tuple[float, float] = (-math.inf, math.inf),
+) -> tuple[float, float] | None:
     """Return the 2.5 and 97.5 % quantiles of a score over the draws, which its value is never outside of.
 
-    Draws without a score are left out; None where they are more than half of all, and where groups show no spread.
+    Draws without a score are left out; None where they are more than half of all.
 
     Args:
         value: The score.
         drawn: [draws] scores of images, or groups of images, drawn again.
         groups: [N] number of the group of each image, which the draws are over; None where all are independent.
+        limits: Lowest and highest value that the score can have.
     """
     found = drawn[np.isfinite(drawn)]
     if 2 * len(found) < len(drawn):
         return None
     low, high = np.quantile(found, [0.025, 0.975]).tolist()
     if (grouping := Grouping.of(groups)) is not None:
-        low, high = grouping.widened(value, (low, high))
+        low, high = (float(np.clip(end, *limits)) for end in grouping.widened(value, (low, high)))
     return min(low, value), max(high, value)

@@ -257,5 +257,6 @@ def _with_bootstrap(
         low, high = np.quantile([one[name] for one in drawn], [0.025, 0.975]).tolist() if drawn else (value, value)
         if grouping is not None:
             low, high = grouping.widened(value, (low, high))
-        found[name] = value, (min(low, value), max(high, value))
+            low, high = max(0.0, low), high if name == "significance" else min(1.0, high)
+        found[name] = value, (min(low, value), max(high, value)) if math.isfinite(high) else None
     return found

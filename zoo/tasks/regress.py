@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
@@ -220,7 +221,11 @@ class Regress(Task):
         drawn = draws(len(truth), numbers)
         skills = np.stack([one.skill(drawn) for one in scored]).mean(0)
         value = float(np.mean([one.skill(np.full((1, len(truth)), 1 / len(truth)))[0] for one in scored]))
-        measures = {"crps_skill": Measure(label=SKILL, value=value, interval=ends(value, skills, numbers))}
+        measures = {
+            "crps_skill": Measure(
+                label=SKILL, value=value, interval=ends(value, skills, numbers, limits=(-math.inf, 1))
+            )
+        }
         for one in scored:
             measures |= one.measures(drawn, numbers)
         return Measures(order=tuple(measures), measures=measures, images=len(truth), image_groups=shared_by(groups))
