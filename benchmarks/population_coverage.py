@@ -34,10 +34,10 @@ from zoo.results.find import good_result
 from zoo.results.schema import Finished
 from zoo.results.store import PREDICTIONS, read_arrays
 from zoo.scores.distributions import form_of
+from zoo.scores.intervals import share_interval
 from zoo.scores.population_posterior import PopulationPosterior, population_posterior
 from zoo.scores.response import Response, with_response
 from zoo.scores.schema import Measures
-from zoo.scores.stats import share_interval
 from zoo.specs import DatasetSpec
 
 RESULTS = Path(__file__).parent / "results"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from zoo_deeplense.tables import VARIANTS
 
-from zoo.scores.stats import share_interval
+from zoo.scores.intervals import share_interval
 
 _THRESHOLD = NormalDist().inv_cdf(0.95)
 _SPEC = importlib.util.spec_from_file_location("robustness", Path(__file__).parents[1] / "benchmarks" / "robustness.py")

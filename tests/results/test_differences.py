@@ -17,7 +17,7 @@ from zoo.results.samples import Sample, make_sample
 from zoo.scores.stats import softmax
 from zoo.tasks.classify import area_contributions
 
-COVERAGE = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/interval_coverage.py"))
+COVERAGE = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/interval_shares.py"))
 
 
 def test_single_trainings_are_compared_as_trainings(make):

@@ -264,9 +264,10 @@ def _chosen_groups(
         members: Images of each group.
         labels: [N] classes; None for truths, which are not classes.
     """
+    kinds = 0 if labels is None else len(np.unique(labels))
     for _ in range(1000):
         chosen = np.concatenate([members[number] for number in generator.choice(len(members), len(members))])
-        if labels is None or len(np.unique(labels[chosen])) == len(np.unique(labels)):
+        if labels is None or len(np.unique(labels[chosen])) == kinds:
             break
     return chosen
 

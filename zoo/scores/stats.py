@@ -1,4 +1,4 @@
-"""Statistics of scores: areas, the contribution of each image to them, intervals, and tests of differences."""
+"""Statistics of scores: areas, the contribution of each image to them, quantiles, and tests of differences."""
 
 from __future__ import annotations
 
@@ -78,64 +78,6 @@ def largest_effects(labels: NDArray[np.int64], classes: int) -> Array:
     own = np.eye(classes, dtype=bool)[hits > 0]  # images of one class have the same effects
     effects = np.where(own, 1 / np.maximum(hits, 1), 1 / np.maximum(len(labels) - hits, 1))
     return np.append(effects.max(0), effects.mean(1).max())
-
-
-def moments(components: Array) -> tuple[float, float]:
-    """Return the variance of an area, and how many images it rests on; see `area_interval`."""
-    with np.errstate(invalid="ignore"):
-        squares = components**2
-        variance, fourth = float(squares.sum()), float((squares**2).sum())
-    return variance, variance**2 / fourth if fourth > 0 else 0.0
-
-
-def area_interval(
-    area: float, variance: float, carriers: float, *, largest_effect: float, level: float = 0.95
-) -> tuple[float, float]:
-    """Return an interval of an area under a ROC curve; also where few images, or none, are misplaced.
-
-    Jeffreys' interval of a share (Brown, Cai & DasGupta 2001, Statist. Sci. 16, 101), with the number of images that
-    would give a share this variance, area (1 - area) / variance, as for shares from surveys (Korn & Graubard 1998,
-    Survey Methodology 24, 193). For many errors it is the interval on the logit scale. For few, DeLong's variance
-    misses the errors that this sample does not show. At the end towards 1/2 (the lower one of a good network), the
-    mean effect of a misplaced image therefore includes one more image, placed below, or above, all of the other class.
-    Without any error, that image alone decides. `benchmarks/interval_coverage.py` measures how often the interval holds
-    the truth.
-
-    Args:
-        area: The area.
-        variance: DeLong's variance of it.
-        carriers: Number of images that the variance rests on: the squared sum of its terms over the sum of squares.
-        largest_effect: Largest change of the area by a single image.
-        level: Confidence level.
-
-    Returns:
-        Low and high end; (0, 1) where the area or its variance is unknown.
-    """
-    from scipy.special import betaincinv
-
-    if not (math.isfinite(area) and math.isfinite(variance)):
-        return 0.0, 1.0
-    edge = min(area, 1 - area)
-    # Rounding leaves a variance of 1e-34 where all pairs are in order.
-    images = area * (1 - area) / variance if edge > 0 and variance > 0 else 1 / largest_effect
-    cautious = (carriers + 1) / (carriers / images + largest_effect)
-    inner = min(images, cautious)
-    tail = (1 - level) / 2
-
-    def end(size: float, at: float) -> float:
-        return float(betaincinv(size * area + 0.5, size * (1 - area) + 0.5, at))
-
-    low = end(inner if area >= 0.5 else images, tail) if area > 0 else 0.0
-    high = end(inner if area <= 0.5 else images, 1 - tail) if area < 1 else 1.0
-    return min(low, area), max(high, area)
-
-
-def share_interval(hits: float, count: float, *, level: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's interval of a share, such as the accuracy (Wilson 1927, J. Am. Stat. Assoc. 22, 209)."""
-    squared, share = critical_value(level) ** 2, hits / count
-    middle = (share + squared / (2 * count)) / (1 + squared / count)
-    reach = math.sqrt(squared * (share * (1 - share) / count + squared / (4 * count**2))) / (1 + squared / count)
-    return max(0.0, middle - reach) if hits > 0 else 0.0, min(1.0, middle + reach) if hits < count else 1.0
 
 
 def two_sided_p(deviation: float, *, degrees_of_freedom: float = math.inf) -> float:
