@@ -90,7 +90,7 @@ def fresh_recipe(cell: Cell, *, seed: int, device: str) -> Recipe:
 
 
 def _of_the_same_groups(result: Finished, fresh: Split) -> tuple[Tensor, Tensor] | None:
-    """Return predictions and labels of the test images where fresh ones show the same galaxies, say; else None.
+    """Return predictions and labels of the test images if fresh ones are of the same groups, such as galaxies.
 
     The difference of both scores has no part of how groups differ then: its interval is over images.
     """
