@@ -34,6 +34,8 @@ class Prediction:
         with_sky: Whether that is far from the level of the training images, as where a sky was not subtracted.
         scale_assumed: Whether the pixel scale of the training images was assumed, because no other was stated.
         scale_unused: Whether the image states a pixel scale and the training images have none.
+        seen: Whether it was simulated as a training or validation image of the data set that the weights were trained
+            on.
         resampled_from: Pixel scale in arcsec that the image was resampled from; None where it was not resampled.
         notes: Further remarks on the image.
         share_below: Share of the validation images with a lower answer, of a task with one number for an image.
@@ -51,6 +53,7 @@ class Prediction:
     corner: float | None = None
     with_sky: bool = False
     scale_unused: bool = False
+    seen: bool = False
     resampled_from: float | None = None
     notes: tuple[str, ...] = ()
     share_below: float | None = None
@@ -72,7 +75,8 @@ class Summary:
 
     def __init__(self, trained: TrainedClassifier) -> None:
         self.trained = trained
-        self.predicted = self.skipped = self.unusual = self.assumed = self.unlike = self.unchecked = self.unused = 0
+        self.predicted = self.skipped = self.unusual = self.assumed = self.unlike = self.unchecked = 0
+        self.unused = self.seen = 0
         self._scales: list[float] = []
         self._corners: list[float] = []
         self._peaks: list[float] = []
@@ -88,6 +92,7 @@ class Summary:
         self.unlike += item.unlike
         self.assumed += item.scale_assumed
         self.unused += item.scale_unused
+        self.seen += item.seen
         self.unchecked += item.corner is None
         if item.resampled_from is not None:
             self._scales.append(item.resampled_from)
@@ -127,6 +132,13 @@ class Summary:
         """Return what a reader must know to judge the answers."""
         about = self.trained.about
         lines = []
+        if self.seen:
+            lines.append(
+                f"{self.seen:,} of {counted(self.predicted, 'image')} {'was' if self.seen == 1 else 'were'} simulated "
+                f"as training or validation images of {about.recipe.dataset}, and these weights may have been trained "
+                "or chosen on them: the answers do not show how well other images are classified. zoo simulate "
+                "--split test makes test images"
+            )
         if self.assumed:
             lines.append(
                 f"the pixel scale of {self.assumed:,} of {counted(self.predicted, 'image')} is not stated; that of the "

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from zoo.data.image_file import Content, Unreadable, check_size, read_npy, read_npy_stream
 from zoo.errors import DataError
-from zoo.inference.part import Part, PixelScale, choose, describes_image, import_library
+from zoo.inference.part import Origin, Part, PixelScale, choose, describes_image, import_library
 from zoo.paths import parse_json
 
 ARRAY_NAMES = ("images", "image", "data")
@@ -80,7 +80,7 @@ def require_start(path: Path, starts: tuple[bytes, ...], kind: str) -> None:
 def read_safetensors_file(path: Path, channels: int, chosen: str | None) -> Iterator[Part]:
     """Yield a file's images, mapped from disk; of a shard of `zoo simulate` those that were requested.
 
-    A shard always holds 256 images; the manifest of its folder states the number requested, and the pixel scale.
+    A shard always holds 256 images; the manifest of its folder states the number requested, pixel scale and origin.
     """
     from safetensors import safe_open
 
@@ -98,10 +98,12 @@ def read_safetensors_file(path: Path, channels: int, chosen: str | None) -> Iter
     if not manifest or not split or path.name not in split.shards:
         yield Part(load=lambda: images)
         return
-    scale = manifest.recipe.params.get("pixel_scale")
+    recipe = manifest.recipe
+    scale = recipe.params.get("pixel_scale")
     requested = max(0, split.images - int(path.stem) * SHARD_SIZE)
     pixel_scale = PixelScale(scale, f"{MANIFEST} of its folder") if scale else None
-    yield Part(load=lambda: images[:requested], pixel_scale=pixel_scale)
+    origin = Origin(recipe.dataset, recipe.dataset_version, path.parent.name)
+    yield Part(load=lambda: images[:requested], pixel_scale=pixel_scale, origin=origin)
 
 
 def _mapped(path: Path, name: str) -> NDArray[Any]:

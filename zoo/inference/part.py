@@ -37,6 +37,19 @@ class PixelScale(NamedTuple):
     source: str
 
 
+class Origin(NamedTuple):
+    """The split that simulated images were made for.
+
+    Args:
+        dataset, version: Id and version of the data set.
+        split: "train", "val" or "test".
+    """
+
+    dataset: str
+    version: int
+    split: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Part:
     """One array of images in a file.
@@ -47,6 +60,7 @@ class Part:
         pixel_scale: Pixel scale that the file states, or None.
         scale_error: Reason why the stated pixel scale cannot be used, or "".
         notes: Remarks for the reader of the answer.
+        origin: Split that the images were simulated for; None where the file states none.
     """
 
     load: Callable[[], NDArray[Any]]
@@ -54,6 +68,7 @@ class Part:
     pixel_scale: PixelScale | None = None
     scale_error: str = ""
     notes: tuple[str, ...] = ()
+    origin: Origin | None = None
 
 
 def words_of(name: str) -> set[str]:

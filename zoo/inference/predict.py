@@ -103,6 +103,7 @@ def _answer(
             with_sky=bool(with_sky[i]),
             scale_assumed=item.scale_assumed,
             scale_unused=item.scale_unused,
+            seen=item.seen,
             resampled_from=item.resampled_from,
             notes=item.notes,
             share_below=None if shares is None else float(shares[i]),

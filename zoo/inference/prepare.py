@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.recipe import SPLIT_WORDS
 from zoo.errors import UsageError
+from zoo.inference.part import Origin
 from zoo.inference.read import Picture, Skipped
 from zoo.inference.resample import SAME_SCALE, resample_image, seen_part
 
@@ -70,6 +72,8 @@ class PreparedImage:
         scale_unused: Whether the image states a pixel scale and the training images have none.
         resampled_from: Pixel scale in arcsec that the image was resampled from; None where it was not resampled.
         padded: Whether more of the pixels is padding than interpolation leaves.
+        seen: Whether it was simulated as a training or validation image of the data set that the weights were trained
+            on.
         notes: Further remarks on the image.
     """
 
@@ -79,6 +83,7 @@ class PreparedImage:
     scale_unused: bool
     resampled_from: float | None
     padded: bool
+    seen: bool
     notes: tuple[str, ...]
 
 
@@ -142,6 +147,11 @@ def _prepare(picture: Picture, trained: TrainedClassifier, preparation: Preparat
             reason=f"{height} x {width} pixels are too few: {padding:.0%} of what the network sees would be padding",
         )
     notes = list(picture.notes)
+    seen = picture.origin is not None and picture.origin in (
+        Origin(about.recipe.dataset, about.recipe.dataset_version, split) for split in ("train", "val")
+    )
+    if picture.origin and seen:
+        notes.append(f"simulated as a {SPLIT_WORDS[picture.origin.split]} image")
     unused = stated is not None and not about.pixel_scale
     if stated is not None and unused:
         notes.append(f"its pixel scale of {stated.arcsec:.4g} arcsec is not used")
@@ -165,6 +175,7 @@ def _prepare(picture: Picture, trained: TrainedClassifier, preparation: Preparat
         scale_unused=unused,
         resampled_from=scale if abs(zoom - 1) > SAME_SCALE else None,
         padded=padding > INTERPOLATED,
+        seen=seen,
         notes=tuple(notes),
     )
 

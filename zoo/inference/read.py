@@ -16,7 +16,7 @@ from zoo.errors import MissingError, UsageError
 from zoo.inference.arrays import read_npy_file, read_npz_file, read_picture_file, read_safetensors_file
 from zoo.inference.fits import read_fits
 from zoo.inference.hdf5 import read_hdf5
-from zoo.inference.part import Part, PixelScale
+from zoo.inference.part import Origin, Part, PixelScale
 from zoo.remote import readable_path, shown
 
 
@@ -30,6 +30,7 @@ class Picture:
         pixel_scale: Pixel scale that the file states, or None.
         scale_error: Reason why the stated pixel scale cannot be used, or "".
         notes: Remarks for the reader of the answer.
+        origin: Split that the image was simulated for; None where the file states none.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Picture:
     pixel_scale: PixelScale | None = None
     scale_error: str = ""
     notes: tuple[str, ...] = ()
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +111,7 @@ def _pictures(path: Path, part: Part, channels: int) -> Iterator[Picture | Skipp
             pixel_scale=part.pixel_scale,
             scale_error=part.scale_error,
             notes=part.notes,
+            origin=part.origin,
         )
 
 
