@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from zoo.data.recipe import Recipe
 from zoo.environment import describe
+from zoo.paths import file_sha256
 from zoo.processor import usable_cores
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
@@ -134,7 +135,7 @@ def write_cell(
         ),
         init=None,
         device="cpu",
-        files={store.PREDICTIONS: store.file_sha256(run_dir / store.PREDICTIONS)},
+        files={store.PREDICTIONS: file_sha256(run_dir / store.PREDICTIONS)},
         seconds=3600.0,
         environment=describe(accelerator=False),
     )

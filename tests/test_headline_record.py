@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 
 from zoo.cli import cli
+from zoo.paths import file_sha256
 from zoo.results import store
 
 BEGINS, ENDS = "<!-- benchmarks/headline.py --write -->\n", "\n<!-- until here -->"
@@ -93,7 +94,7 @@ def test_damaged_runs_of_a_store_are_left_out_by_name(headline, page, tmp_path, 
         (tmp_path / name).mkdir()
         text = {"cut history": '{"cut', "other history": '{"epoch": 1}\n'}.get(name, whole)
         (tmp_path / name / "history.jsonl").write_text(text)
-        hashes = {store.HISTORY: store.file_sha256(tmp_path / name / store.HISTORY)}
+        hashes = {store.HISTORY: file_sha256(tmp_path / name / store.HISTORY)}
         results[name] = replace(results[name], files=hashes, val=replace(results[name].val, epoch=1))
     (tmp_path / "no history" / "history.jsonl").unlink()
     test = results["no micro"].test

@@ -293,7 +293,7 @@ def open_dataset(
         split: "train", "val" or "test".
         images: Number of images.
         simulator: Id or name; default: the one that `zoo list-simulators` marks.
-        seed: Another seed gives other images of the same kind.
+        seed: Another seed gives other images of the same kind, of a simulated data set.
         device: "auto", "cpu" or "cuda", for the simulator.
         host: The plugins; default: all installed ones.
         params: Parameters and priors that differ from the defaults; see `zoo show NAME`.

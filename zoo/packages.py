@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from zoo.paths import parse_json, regular_file
+from zoo.paths import file_sha256, parse_json, regular_file
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def installed_code(distribution: str) -> str:
         digests[file.as_posix()] = file.hash.value if file.hash else ""
         if file.suffix == ".py":
             with contextlib.suppress(OSError):
-                digests[file.as_posix()] = _sha256(Path(str(file.locate())))
+                digests[file.as_posix()] = file_sha256(Path(str(file.locate())))
     return hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()[:16] if digests else ""
 
 
@@ -104,18 +104,13 @@ def code_digest(source: Path) -> str:
     """
     files = {source} if source.is_dir() else _with_imports(source)
     if files == {source} and not source.is_dir():
-        return _sha256(source)[:16]
+        return file_sha256(source)[:16]
     digests = {
-        path.relative_to(source.parent).as_posix(): _sha256(path)
+        path.relative_to(source.parent).as_posix(): file_sha256(path)
         for found in files
         for path in (_sources(found) if found.is_dir() else [found])
     }
     return hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()[:16]
-
-
-def _sha256(path: Path) -> str:
-    with regular_file(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sources(folder: Path) -> Iterator[Path]:

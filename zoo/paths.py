@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import logging
 import os
@@ -120,6 +121,12 @@ def regular_file(path: Path) -> Path:
         kind = "a named pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
         raise OSError(errno.EINVAL, f"it is {kind} and not a regular file", str(path))
     return path
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a regular file, 64 hex digits, as sha256sum prints it."""
+    with regular_file(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_log(path: Path, *, append: bool = True) -> int:

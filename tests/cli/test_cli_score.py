@@ -12,6 +12,7 @@ from predictiontables import table, write
 
 import zoo as library
 from zoo.errors import TrainingError
+from zoo.paths import file_sha256
 from zoo.report.problems import find_problems
 from zoo.results import store
 
@@ -125,7 +126,7 @@ def test_altered_predictions_are_found(zoo, outside, tmp_path):
     arrays, metadata = store.read_arrays(result.run_dir / store.PREDICTIONS)
     arrays["test.logits"][0] = arrays["test.logits"][0][::-1]
     store.write_arrays(result.run_dir / store.PREDICTIONS, arrays, metadata)
-    files = {**result.files, store.PREDICTIONS: store.file_sha256(result.run_dir / store.PREDICTIONS)}
+    files = {**result.files, store.PREDICTIONS: file_sha256(result.run_dir / store.PREDICTIONS)}
     store.write_result(replace(result, files=files))
     assert "the cell states predictions" in zoo("verify", "results", code=1)[0]
 

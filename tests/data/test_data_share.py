@@ -13,8 +13,9 @@ from shardtools import RECIPE, simulation
 from zoo.data import manifest as manifest_module
 from zoo.data.folder import fill_folder
 from zoo.data.manifest import MANIFEST, record_split, unstated_shards
-from zoo.data.shards import file_sha256, read_shard, shard_identity, shard_path
+from zoo.data.shards import read_shard, shard_identity, shard_path
 from zoo.data.share import PART, ShardEntry, Share, read_part, stated_shards, write_part
+from zoo.paths import file_sha256
 
 IMAGES = 1300
 """Six shards, of which the last one has more images than the split."""

@@ -9,6 +9,7 @@ import pytest
 import torch
 from msgspec.structs import replace
 
+import zoo
 from zoo.cli.predict import _weights_in_words
 from zoo.errors import DataError, UsageError
 from zoo.host import load_plugins
@@ -54,6 +55,16 @@ def test_the_test_images_give_the_score_of_the_run(host, run_dir, trained):
     assert plain(found.confusion) == result["test"]["confusion"]
     assert found.recipe == recipe
     assert (found.trained_on, found.run_id) == ("toyzoo/stripes", result["run_id"])
+
+
+def test_stored_images_have_one_division_into_splits(host, trained):
+    """By another seed, images that the network was trained on would be test images."""
+    for refused in (
+        lambda: evaluation_recipe(host, trained, seed=1),
+        lambda: zoo.open_dataset("toyzoo/stripes", split="test", images=8, seed=1, host=host),
+    ):
+        with pytest.raises(UsageError, match=r"seed=1: toyzoo/stripes consists of stored images.* divided .* once"):
+            refused()
 
 
 def test_metrics_of_plugins_are_computed(host, trained):

@@ -97,6 +97,12 @@ def test_the_same_fresh_images_are_scored_once_and_others_replace_them(sky, runs
     with monkeypatch.context() as patch:
         patch.setattr("zoo.inference.fresh.load_weights", lambda *_: pytest.fail("scored again"))
         assert with_fresh_tests(sky, found, seed=7, device="cpu") == (found, [])
+    # A command that was killed between its two files is mended by the same command, also for the seed of the result.
+    path = found[0].run_dir / store.FRESH
+    good = path.read_bytes()
+    path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    assert with_fresh_tests(sky, found, seed=7, device="cpu") == (found, [])
+    assert path.read_bytes() == good
     others = zoo.bench(
         "cheat/by_heart,cheat/honest", "toysky/discs", budget="smoke", simulator="toysky/painter", device="cpu",
         settings=SIZES, store=folder, fresh_test=8, host=sky,

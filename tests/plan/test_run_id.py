@@ -156,6 +156,10 @@ def test_a_baseline_has_the_run_id_of_its_images_on_every_device(make, monkeypat
 
 def test_stored_images_are_not_rendered(plan_host):
     notes = []
-    request = Request(models=["toyzoo/tiny"], data=["toyzoo/stripes"], budget="smoke", render_on="cpu")
-    make_plan(plan_host, request, note=notes.append)
-    assert notes == ["toyzoo/stripes consists of stored images: --render-on has no effect"]
+    words = {"models": ["toyzoo/tiny"], "data": ["toyzoo/stripes"], "budget": "smoke", "render_on": "cpu"}
+    make_plan(plan_host, Request(**words, simulator="anywhere"), note=notes.append)
+    assert notes == [
+        f"toyzoo/stripes consists of stored images: {flag} has no effect" for flag in ("--render-on", "--simulator")
+    ]
+    with pytest.raises(UsageError, match="Unknown simulator 'nosuch'"):
+        make_plan(plan_host, Request(**words, simulator="nosuch"))

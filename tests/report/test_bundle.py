@@ -15,6 +15,7 @@ from smallrun import write_result
 
 from zoo.cli import cli
 from zoo.errors import DataError, UsageError
+from zoo.paths import file_sha256
 from zoo.report import bundle
 from zoo.results import store
 from zoo.results.schema import Failed
@@ -133,7 +134,7 @@ def test_a_result_that_names_a_file_elsewhere_is_left_out(run_dir, host, tmp_pat
     (tmp_path / "secret").write_text("mine")
     content = json.loads((run_dir / store.RESULT).read_text())
     outside = "../../../../secret"
-    content["files"][outside] = store.file_sha256(run_dir / outside)
+    content["files"][outside] = file_sha256(run_dir / outside)
     write_result(run_dir, content)
     assert f"result.json names the file {outside}" in str(write(host, run_dir).exception)
 

@@ -43,6 +43,7 @@ CHANGES = {
     "train_seed": 0,
     "phases": (Phase(epochs=3, params={"snr": "U(1, 9)"}), Phase(epochs=2, params={"snr": "U(1, 2)"})),
     "predictions": "0" * 64,
+    "task_version": 2,
 }
 
 
@@ -73,7 +74,9 @@ def test_the_search_is_recorded_and_changes_neither_run_id_nor_equality(trials):
 
 
 def test_a_cell_without_the_fields_that_came_later_keeps_its_run_id():
-    later = ("task", "content", "images", "search", "train_seed", "phases", "phases_from", "predictions")
+    later = (
+        "task", "content", "images", "search", "train_seed", "phases", "phases_from", "predictions", "task_version",
+    )  # fmt: skip
     before = {name: value for name, value in asdict(CELL).items() if name not in later}
     later_of_recipe = ("content", "code", "commitment", "noiseless", "channels")
     before["recipe"] = {name: value for name, value in before["recipe"].items() if name not in later_of_recipe}

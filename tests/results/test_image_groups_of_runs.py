@@ -15,6 +15,7 @@ from smallrun import write_result
 from zoo.cli import cli
 from zoo.host import load_plugins
 from zoo.inference.fresh import with_fresh_tests
+from zoo.paths import file_sha256
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.report.tables import make_tables
@@ -143,7 +144,7 @@ def test_a_run_without_groups_is_not_compared_with_one_that_has_them(runs):
     arrays, metadata = store.read_arrays(path)
     store.write_arrays(path, arrays, {name: text for name, text in metadata.items() if "image_groups" not in name})
     older = replace(
-        result, files={**result.files, store.PREDICTIONS: store.file_sha256(path)},
+        result, files={**result.files, store.PREDICTIONS: file_sha256(path)},
         test=replace(result.test, image_groups=None),
     )  # fmt: skip
     comparisons, problems = compare_pairs(group_variants([runs[0], older]))

@@ -17,7 +17,7 @@ from zoo.host import load_plugins
 from zoo.results import store
 from zoo.run import job_queue, queued
 from zoo.run.launcher import JobState
-from zoo.run.submission import JOB, read_submission
+from zoo.run.submission import JOB, ask_to_cancel, read_submission
 from zoo.train.checkpoint import CHECKPOINT
 
 
@@ -201,6 +201,35 @@ def test_the_launcher_is_asked_no_more_often_than_it_wants(go, cluster):
     with pytest.raises(KeyboardInterrupt):
         go(engine, watch=watch)
     assert len(polls) == 1
+
+
+def test_a_request_to_cancel_counts_between_two_attempts(go, cluster, cells, tmp_path, monkeypatch):
+    """`zoo cancel` has answered that the cell is cancelled, while no job of it is known to the launcher."""
+    monkeypatch.setattr(job_queue, "MOST_SECONDS", 60.0)
+    run_dir = tmp_path / cells[0].folder
+    engine = cluster(["node"])
+    engine.poll_seconds = 0.5  # the second pause takes twice as long
+
+    def watch(states):
+        if len(engine.jobs) == 2 and states[0].state == "waiting" and engine.jobs[f"{run_dir.name}-1"].get("ended"):
+            ask_to_cancel(run_dir)
+
+    def ends(job):
+        job["ended"] = True
+        return JobState(kind="ended", reason="node")
+
+    engine.scripts = [[ends]]
+    [result] = go(engine, watch=watch)
+    assert result.cause.startswith("Cancelled by zoo cancel")
+    assert len(engine.jobs) == 2
+
+
+def test_an_old_request_to_cancel_does_not_stop_the_next_command(go, cluster, cells, tmp_path):
+    run_dir = tmp_path / cells[0].folder
+    run_dir.mkdir(parents=True)
+    ask_to_cancel(run_dir)
+    [result] = go(cluster(["running", "result"]))
+    assert result.status == "ok"
 
 
 def test_a_job_holds_what_it_needs(go, cluster, tmp_path, monkeypatch):

@@ -121,12 +121,28 @@ def test_resources_for_other_processes_than_train_the_network_are_refused(host, 
         (["gpus=-1"], "gpus=-1 must be a whole number, 0 or more"),
         (["minutes=0"], "minutes=0 must be a number, 0.001 or more"),
         (["gpus"], "'gpus' is not of the form KEY=VALUE"),
+        (["nice=1", "nice=2"], "--launcher-set nice is given twice"),
     ],
 )
 def test_mistakes_are_named(host, cells, pairs, said):
     with pytest.raises(UsageError) as error:
         Launch(launcher="queue", launcher_settings=pairs).resolved(host, cells)
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["jobs", "local.jobs", "core/local.jobs"])
+def test_one_option_is_not_stated_in_two_ways(host, cells, key):
+    with pytest.raises(UsageError, match=f"--jobs and --launcher-set {key} state the same"):
+        Launch(jobs=2, launcher_settings=[f"{key}=4"]).resolved(host, cells)
+
+
+@pytest.mark.parametrize("name", ["cpus", "memory_gb", "minutes"])
+def test_limits_that_this_machine_does_not_keep_are_refused(host, cells, tmp_path, name):
+    with pytest.raises(UsageError, match=f"--launcher-set {name}: core/local .* limits none of them"):
+        run_matrix(
+            host, cells, store=tmp_path, where=Where(device="cpu"), launch=Launch(launcher_settings=[f"{name}=2"])
+        )
+    assert not list(tmp_path.rglob("cell.json"))
 
 
 @pytest.mark.parametrize("option", [{"jobs": 2}, {"gpus": "0"}])

@@ -8,6 +8,7 @@ import numpy as np
 from storedata import SCORES
 
 from zoo.data.recipe import Recipe
+from zoo.paths import file_sha256
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
 from zoo.scores.stats import macro_components, softmax
@@ -39,7 +40,7 @@ def result_of(folder, cell, logits, labels, ids=None):
     reach = 1.96 * np.sqrt((components[-1] ** 2).sum())
     content = {
         **SCORES,
-        "files": {store.PREDICTIONS: store.file_sha256(run_dir / store.PREDICTIONS)},
+        "files": {store.PREDICTIONS: file_sha256(run_dir / store.PREDICTIONS)},
         "schema": SCHEMA,
         "status": "ok",
         "run_id": cell.run_id,

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from storedata import SCORES
 
 from zoo.data.recipe import Recipe
+from zoo.paths import file_sha256
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.schema import Failed
@@ -109,7 +110,7 @@ def stored(folder, result, *, images=30, signal=1.0):
         {"images": pictures, "labels": np.array([0, 0, 0, 1, 1, 2, 2])},
         {"classes": json.dumps(CLASSES)},
     )
-    files = {name: store.file_sha256(run_dir / name) for name in (store.PREDICTIONS, store.EXAMPLES)}
+    files = {name: file_sha256(run_dir / name) for name in (store.PREDICTIONS, store.EXAMPLES)}
     result = replace(result, run_dir=run_dir, files=files)
     store.write_result(result)
     return result

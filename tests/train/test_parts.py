@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from smallrun import SMALL, TOY
 
-from zoo.errors import UsageError
+from zoo.errors import DataError, UsageError
 from zoo.host import load_plugins
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
+from zoo.plan.unchanged import check_unchanged
 from zoo.results import store
 from zoo.run.cell import run_cell
+from zoo.run.rerun import _as_installed
 from zoo.testing import kit
 from zoo.testing.conformance import ConformanceError
 from zoo.testing.training_parts import check_augmentation, check_loss, check_optimizer
@@ -50,6 +54,20 @@ def test_names_are_kept_with_their_version_and_decide_the_run_id(plan):
     assert "partszoo.py" not in plain.versions
     assert len({plain.run_id, *(plan(**{name: ALL[name]}).run_id for name in ("augment", "loss", "optimizer"))}) == 4
     assert plan(**{name: f"{value}@1" if "/" in str(value) else value for name, value in ALL.items()}) == cell
+
+
+def test_a_part_that_changes_after_the_plan_is_found(host, plan):
+    cell = plan(**ALL)
+    check_unchanged(host, cell, images=None)
+    changed = replace(cell, versions={**cell.versions, "partszoo.py": "another"})
+    with pytest.raises(DataError, match=r"planned with partszoo\.py another; .* has "):
+        check_unchanged(host, changed, images=None)
+
+
+def test_a_repetition_keeps_the_plugins_of_the_parts(host, plan):
+    """Without them it would have another run id, and could lie beside the run in its store."""
+    cell = plan(**ALL)
+    assert _as_installed(host, cell) == cell
 
 
 def test_names_of_the_core_change_no_run_id(plan):

@@ -10,6 +10,7 @@ from zoo.budgets import BUDGET_NAMES, find_budget
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
 from zoo.cli.options import DEVICE, SIMULATOR
+from zoo.data.recipe import MOST_IMAGES
 from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
 from zoo.plan.overrides import data_params, parse_settings
@@ -29,7 +30,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("name", metavar="DATA", shell_complete=COMPLETE["datasets"])
 @click.option(
-    "--images", default=2000, show_default=True, help="Use this many training images, and as many test images."
+    "--images",
+    type=click.IntRange(1, MOST_IMAGES),
+    default=2000,
+    show_default=True,
+    help="Use this many training images, and as many test images.",
 )
 @click.option(
     "--budget",
@@ -60,8 +65,6 @@ def probe(
     from zoo import registry
     from zoo.scores.probe import describe_probe
 
-    if images < 1:
-        raise UsageError(f"--images {images} must be at least 1.")
     host = host_of(ctx)
     warn_of_broken(host)
     spec = registry.find(host, DatasetSpec, name)

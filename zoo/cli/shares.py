@@ -58,6 +58,7 @@ def launch_of(
                 hint=f"Add --launcher {LOCAL}, or another of zoo list-launchers. {alone}".rstrip(),
             )
         flags = {"--launcher-set": values["launcher_settings"], "--jobs": values["jobs"], "--gpus": values["gpus"]}
+        flags["--retries"] = None if values["retries"] == Launch.retries else values["retries"]
         if given := [flag for flag, value in flags.items() if value not in (None, "", ())]:
             raise UsageError(
                 f"{given[0]} is an option of a launcher, and no --launcher is given.",

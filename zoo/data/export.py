@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 
 from zoo.data.image_files import WRITERS, Progress
 from zoo.data.recipe import SPLITS, Recipe
-from zoo.data.shards import file_sha256
 from zoo.data.split import Split
 from zoo.errors import DataError, UsageError
-from zoo.paths import make_dir, read_json, write_text, written_whole
+from zoo.paths import file_sha256, make_dir, read_json, write_text, written_whole
 from zoo.plurals import counted
 from zoo.schema import Count, Record, json_text, plain, read_record
 

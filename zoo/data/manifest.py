@@ -9,11 +9,11 @@ from types import MappingProxyType
 import numpy as np
 
 from zoo.data.recipe import Recipe
-from zoo.data.shards import SHARD_SIZE, file_sha256, read_shard, shard_count, shard_identity, shard_name, shard_path
+from zoo.data.shards import SHARD_SIZE, read_shard, shard_count, shard_identity, shard_name, shard_path
 from zoo.data.share import ShardEntry, of_other_size, shard_sizes, stated_shards
 from zoo.errors import DataError
 from zoo.locks import lock_held
-from zoo.paths import read_json, write_text
+from zoo.paths import file_sha256, read_json, write_text
 from zoo.plurals import counted
 from zoo.schema import Count, Record, json_text, plain, read_record
 

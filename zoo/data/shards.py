@@ -148,12 +148,6 @@ def _mapped(path: Path) -> NDArray[np.uint8]:
     return content
 
 
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, as sha256sum prints it."""
-    with regular_file(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _parse(content: NDArray[np.uint8]) -> tuple[dict[str, Any], NDArray[np.uint8]]:
     """Return header and data of a safetensors file: 8 bytes of length, JSON, then the arrays' bytes."""
     if len(content) < 8:

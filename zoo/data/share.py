@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.recipe import Recipe, short_hash
-from zoo.data.shards import file_sha256, shard_count
+from zoo.data.shards import shard_count
 from zoo.errors import DataError
-from zoo.paths import make_dir, read_json, write_text
+from zoo.paths import file_sha256, make_dir, read_json, write_text
 from zoo.schema import Count, Record, json_text, plain, read_record
 
 logger = logging.getLogger(__name__)

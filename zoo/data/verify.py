@@ -10,8 +10,9 @@ from pathlib import Path
 from zoo.data.folder_recipe import RECIPE, describe_differences, read_recipe
 from zoo.data.manifest import MANIFEST, count_classes, read_manifest
 from zoo.data.recipe import SPLITS, Recipe
-from zoo.data.shards import SHARD_SIZE, DamagedShard, file_sha256, read_shard, shard_count, shard_identity, shard_path
+from zoo.data.shards import SHARD_SIZE, DamagedShard, read_shard, shard_count, shard_identity, shard_path
 from zoo.errors import DataError
+from zoo.paths import file_sha256
 from zoo.plurals import counted
 
 _NAME = re.compile(r"(\d{6})\.safetensors")

@@ -102,11 +102,11 @@ def evaluation_recipe(
         data: Id or name of a data set; default: that of the training images.
         params: Parameters that differ from those of the training images.
         simulator: Id or name; default: the one of the training images.
-        seed: Seed of the images; 0 gives those of `zoo bench`, and their test split was in no training.
+        seed: Seed of simulated images; 0 gives those of `zoo bench`, and their test split was in no training.
         device: "cpu" or "cuda", to render on.
 
     Raises:
-        UsageError: An unknown data set or parameter, or an impossible seed.
+        UsageError: An unknown data set or parameter, or an impossible seed, such as one of stored images.
         MissingError: A plugin is absent.
     """
     made_by = trained.about.recipe
@@ -127,7 +127,7 @@ def evaluation_recipe(
         host,
         spec,
         params=merge_params(spec, changed, given),
-        simulator=simulator or made_by.simulator or "",
+        simulator=simulator or (made_by.simulator if spec.simulated else None) or "",
         device=device,
         seed=seed,
         channels=made_by.channels if spec.simulated else {},

@@ -14,10 +14,11 @@ from zoo.data.recipe import FRESH, Recipe
 from zoo.errors import UsageError, ZooError
 from zoo.inference.evaluate import open_evaluation, predictions, task_of_weights
 from zoo.models.load import load_weights
+from zoo.paths import file_sha256
 from zoo.plain_values import check_seed
 from zoo.results import store
 from zoo.results.cell import Cell
-from zoo.results.files import read_file
+from zoo.results.files import known_sha256, read_file
 from zoo.results.find import good_result
 from zoo.results.schema import Finished, FreshTest, RunResult
 from zoo.scores.stats import difference_of_independent
@@ -74,13 +75,25 @@ def with_fresh_tests(
     found: list[RunResult] = []
     problems = []
     for result in results:
-        if result.status == "ok" and not (result.fresh and result.fresh.seed == seed):
+        if result.status == "ok" and not (result.fresh and result.fresh.seed == seed and _stands(result)):
             try:
                 result = _add(host, result, seed=seed, device=device, progress=progress)
             except ZooError as error:
                 problems.append(f"{result.cell.model}, seed {result.cell.seed}: no fresh test: {error}")
         found.append(result)
     return found, problems
+
+
+def _stands(result: Finished) -> bool:
+    """Whether the predictions on fresh images are those of the result: a command that was killed may have left others.
+
+    Results of earlier versions do not state them.
+    """
+    stated = result.files.get(store.FRESH)
+    try:
+        return stated is None or known_sha256(result.run_dir / store.FRESH) == stated
+    except OSError:
+        return False
 
 
 def fresh_recipe(cell: Cell, *, seed: int, device: str) -> Recipe:
@@ -128,7 +141,7 @@ def _add(
         arrays = {"fresh.logits": logits.numpy(), "fresh.labels": labels.numpy()}
         metadata = {} if split.groups is None else {"fresh.image_groups": split.groups.text}
         store.write_arrays(run_dir / store.FRESH, arrays, metadata)
-        files = {**stored.files, store.FRESH: store.file_sha256(run_dir / store.FRESH)}
+        files = {**stored.files, store.FRESH: file_sha256(run_dir / store.FRESH)}
         stored = msgspec.structs.replace(stored, fresh=fresh, files=files)
         store.write_result(stored)
     return stored

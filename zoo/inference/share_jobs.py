@@ -16,11 +16,11 @@ from zoo.devices import resolve_device
 from zoo.errors import DataError, LauncherError, UsageError
 from zoo.inference.answers_work import ANSWERS, SCHEMA, AnswersEnd, AnswersShare, AnswersWork
 from zoo.models.load import load_weights
-from zoo.paths import absolute_variables
+from zoo.paths import absolute_variables, file_sha256
 from zoo.plan.unchanged import check_versions
 from zoo.plurals import counted
 from zoo.progress import ProgressFile, read_progress
-from zoo.results.store import PROGRESS, file_sha256
+from zoo.results.store import PROGRESS
 from zoo.run.job_queue import Entry
 from zoo.run.launch import Launch
 from zoo.run.launcher import Job

@@ -59,7 +59,9 @@ def check_arguments(
         UsageError: The builder refuses an argument by this error or a ValueError, or the network brings what the
             settings ask for, has no features for auxiliary truths, or does not take the weights that it starts from.
     """
-    parts = settings is not None and (settings.loss or settings.optimizer or settings.auxiliary or settings.init)
+    parts = settings is not None and (
+        settings.loss or settings.optimizer or settings.auxiliary or settings.init or settings.label_smoothing
+    )
     stated = dict(hparams) != dict(model.defaults) or (model.fits_itself and task.question.targets)
     if not (stated or parts or _has_small_images(host, recipe, sizes)):
         return

@@ -15,7 +15,7 @@ from zoo.paths import user_path
 from zoo.plan.built import check_arguments
 from zoo.plan.match import match_widths
 from zoo.plan.overrides import by_model, check_names, check_own_fits, check_plain, hparam, typed_hparams
-from zoo.plan.parts import check_truths, part_ids
+from zoo.plan.parts import check_truths, taking_part
 from zoo.plan.problem import numbers_of_images
 from zoo.plan.request import Request
 from zoo.plan.shared import OnData, Shared, on_data
@@ -145,10 +145,13 @@ def _cells_of(shared: Shared, data: OnData, model: ModelSpec, phases_of: PhasesO
             budget=shared.budget.name,
             rule=data.rule,
             task=data.asked.text,
+            task_version=data.asked.version,
             content=content,
             images=data.images,
             precision=resolve_precision(request.precision, device, bf16_devices=_bf16_devices(model)),
-            versions=provenance.installed_versions(host, model.id, *recipe.plugins, *part_ids(recorded)),
+            versions=provenance.installed_versions(
+                host, *taking_part(model=model.id, recipe=recipe, training=recorded, task=data.asked.text)
+            ),
         )
         for seed in shared.seeds
     ]

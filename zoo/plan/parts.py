@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from zoo.data.question import Question
+    from zoo.data.recipe import Recipe
     from zoo.host import Host
     from zoo.lensing.scenes import Scenes
+    from zoo.results.cell import Cell
 
 KINDS: Mapping[str, type[Spec]] = {"augment": AugmentationSpec, "optimizer": OptimizerSpec, "loss": LossSpec}
 """Setting -> kind of its specs."""
@@ -162,6 +164,7 @@ def check_brought(network: nn.Module, settings: TrainingSettings, *, model: str)
     own_loss = has_loss(network) or turns
     for name, brings, what in (
         ("loss", own_loss, "loss"),
+        ("label_smoothing", own_loss, "loss"),
         ("auxiliary", own_loss, "loss"),
         ("optimizer", turns, "optimisers"),
     ):
@@ -199,6 +202,14 @@ def find_part(host: Host, name: str, value: Any) -> Spec:
     return spec
 
 
-def part_ids(training: Mapping[str, Any]) -> list[str]:
-    """Return the ids of the parts of plugins among the settings of a cell."""
-    return [str(training[name]).partition("@")[0] for name in KINDS if "@" in str(training.get(name, ""))]
+def taking_part(*, model: str, recipe: Recipe, training: Mapping[str, Any], task: str) -> list[str | None]:
+    """Return the ids of all that takes part in a training and its scores; arguments are fields of the cell."""
+    parts = [str(training[name]).partition("@")[0] for name in KINDS if "@" in str(training.get(name, ""))]
+    # A plugin's task is stated by its id, one of the core without a namespace.
+    of_plugin = [name for name in (task.partition(":")[0],) if "/" in name]
+    return [model, *recipe.plugins, *parts, *of_plugin]
+
+
+def ids_of(cell: Cell) -> list[str | None]:
+    """Return the ids of all that takes part in a cell."""
+    return taking_part(model=cell.model, recipe=cell.recipe, training=cell.training, task=cell.task)

@@ -33,6 +33,7 @@ class BenchmarkProblem:
         budget: Name of the budget.
         asked: Task as a cell states it; "" for classification of all classes.
         task: The task, opened for the data set.
+        task_version: Version of the task, as in `Cell`.
     """
 
     dataset: DatasetSpec
@@ -41,6 +42,7 @@ class BenchmarkProblem:
     budget: str
     asked: str
     task: Task
+    task_version: int | None
 
 
 def plan_problem(
@@ -85,8 +87,9 @@ def plan_problem(
     asked, opened, _ = completed(asked, dataset, try_population(host, dataset, recipe))
     sizes = numbers_of_images(chosen, settings)
     return BenchmarkProblem(
-        dataset=dataset, recipe=recipe, sizes=sizes, budget=chosen.name, asked=asked.text, task=opened
-    )
+        dataset=dataset, recipe=recipe, sizes=sizes, budget=chosen.name, asked=asked.text, task=opened,
+        task_version=asked.version,
+    )  # fmt: skip
 
 
 def numbers_of_images(budget: Budget, settings: Mapping[str, Any]) -> dict[str, int]:

@@ -59,18 +59,27 @@ def make_recipe(
         host: The plugins.
         dataset: Spec of the data set.
         params: All parameters of the data set.
-        simulator: Id or name; "" for the default one; used where the data set is simulated.
+        simulator: Id or name; "" for the default one. It has no effect where images exist already, but must exist.
         device: A resolved one; images are rendered there if the simulator can.
         seed: Seed of the images.
         channels: Derived channels, as in `Recipe.channels`.
 
     Raises:
-        UsageError: The simulator is unknown, or channels are to be derived from stored images.
+        UsageError: The simulator is unknown; or channels are to be derived from stored images, or these are to have a
+            seed, which would divide them into other splits.
         MissingError: The plugin of the simulator is absent.
         DataError: A file among the parameters cannot be read.
     """
     params, content = pinned_params(dataset, params)
     if not dataset.simulated:
+        if simulator:
+            registry.find_simulator(host, simulator)
+        if seed:
+            raise UsageError(
+                f"seed={seed}: {dataset.id} consists of stored images, which are divided into splits once; by another "
+                "seed, images that networks were trained on would become test images.",
+                hint="Leave out the seed; which data sets are simulated: zoo list-datasets",
+            )
         if channels:
             raise UsageError(
                 f"{dataset.id} consists of stored images: their camera is unknown, and no channel can be derived.",

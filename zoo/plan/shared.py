@@ -111,8 +111,10 @@ def on_data(shared: Shared, dataset: DatasetSpec) -> OnData:
         simulator=request.simulator,
         device=_rendering_device(request, shared.device),
     )
-    if request.render_on != "auto" and not dataset.simulated:
-        shared.note(f"{dataset.id} consists of stored images: --render-on has no effect")
+    if not dataset.simulated:
+        for flag, given in (("--render-on", request.render_on != "auto"), ("--simulator", request.simulator)):
+            if given:
+                shared.note(f"{dataset.id} consists of stored images: {flag} has no effect")
     if stream and not dataset.simulated:
         raise UsageError(
             f"{dataset.id} consists of stored images; it cannot be streamed.",

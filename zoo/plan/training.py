@@ -79,6 +79,14 @@ def training_settings(shared: Shared, data: OnData, model: ModelSpec) -> Trainin
                 hint="Leave it out, or name truths: --set auxiliary=NAME",
             )
         settings = replace(settings, auxiliary_weight=usual)  # that of the plugin, for truths that were switched off
+    if settings.label_smoothing and not data.task.smooths_labels:
+        if "label_smoothing" in stated:
+            raise UsageError(
+                f"label_smoothing={settings.label_smoothing:g} has no use for the task {data.asked.name}, whose loss "
+                "is not a cross entropy.",
+                hint="Leave it out.",
+            )
+        settings = replace(settings, label_smoothing=0.0)  # that of the plugin, for classification
     if settings.new_noise:
         _check_new_noise(shared, data)
     return settings

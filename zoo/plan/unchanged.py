@@ -11,6 +11,7 @@ from zoo import provenance, registry
 from zoo.data.content import check_content
 from zoo.data.folder import folder_digest
 from zoo.errors import DataError
+from zoo.plan.parts import ids_of
 from zoo.results.cell import Cell
 from zoo.specs import ModelSpec
 
@@ -49,7 +50,7 @@ def check_unchanged(host: Host, cell: Cell, *, images: Path | None) -> None:
     Raises:
         DataError: Another version of a plugin, or other files or images at a path.
     """
-    check_versions(host, cell.versions, cell.model, *cell.recipe.plugins)
+    check_versions(host, cell.versions, *ids_of(cell))
     spec = registry.find(host, ModelSpec, cell.model)
     if spec.fits_itself != cell.fits_itself:
         raise DataError(

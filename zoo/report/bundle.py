@@ -14,13 +14,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 from zoo.errors import DataError, UsageError, ZooError
 from zoo.escaping import markdown_cell
-from zoo.paths import in_shell, make_dir, regular_file, written_whole
+from zoo.paths import file_sha256, in_shell, make_dir, regular_file, written_whole
 from zoo.plurals import counted
 from zoo.report.tables import make_tables
 from zoo.report.text import to_csv, to_markdown
 from zoo.results.baselines import NO_BASELINES, Standing
 from zoo.results.schema import RunResult
-from zoo.results.store import CELL, RESULT, WEIGHTS, Unreadable, file_sha256
+from zoo.results.store import CELL, RESULT, WEIGHTS, Unreadable
 from zoo.results.verify import verify_run
 from zoo.schema import json_text, plain
 from zoo.specs import DatasetSpec

@@ -17,7 +17,9 @@ from zoo.plurals import counted
 from zoo.schema import Count, read_record
 
 SCHEMA = 1
-_LATER = ("task", "content", "images", "search", "train_seed", "phases", "phases_from", "predictions")
+_LATER = (
+    "task", "content", "images", "search", "train_seed", "phases", "phases_from", "predictions", "task_version",
+)  # fmt: skip
 """Fields that cell.json holds only where they have a value."""
 Rule: TypeAlias = Literal["val_auc", "val_loss", "val_score", "last"]
 """Epoch whose weights are kept: the one with the highest validation AUC or score, the lowest loss, or the last."""
@@ -65,6 +67,7 @@ class Cell:
             them, and without phases. Not part of the run id.
         predictions: SHA-256 of predictions that were made elsewhere, 64 hex digits; "" for runs. The number of training
             images is then that of the problem, not of a known training.
+        task_version: Version of the spec of the task; None for its first version.
 
     Raises:
         DataError: The phases are not as long as the training.
@@ -89,6 +92,7 @@ class Cell:
     phases: tuple[Phase, ...] = ()
     phases_from: Literal["", "budget"] = field(default="", compare=False)
     predictions: str = ""
+    task_version: Count | None = None
 
     def __post_init__(self) -> None:
         epochs = sum(phase.epochs for phase in self.phases)

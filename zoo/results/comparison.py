@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -30,9 +31,10 @@ def problem_key(cell: Cell, *, any_train_size: bool = False) -> str:
     # All that decides what the images are, versions too; where they were rendered changes their noise only.
     # Not the precision of the training, which a network may choose: scores are computed in float32.
     images = {**cell.recipe.of_image_alone.identity(), "device_type": None}
-    key = [cell.data, cell.budget, sizes, cell.rule, images, cell.task]
+    key: list[Any] = [cell.data, cell.budget, sizes, cell.rule, images, cell.task]
     given = {name: digest for name, digest in cell.images.items() if not (any_train_size and name == "train")}
-    return canonical_json([*key, given] if given else key)
+    key += [each for each in (given, cell.task_version) if each]
+    return canonical_json(key)
 
 
 @dataclass(frozen=True, kw_only=True)

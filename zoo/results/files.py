@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from zoo.data.image_groups import ImageGroups
 from zoo.errors import DataError
-from zoo.paths import in_shell, parse_json, regular_file
+from zoo.paths import file_sha256, in_shell, parse_json, regular_file
 from zoo.results.schema import Epoch, Finished
-from zoo.results.store import HISTORY, RESULT, file_sha256, read_arrays, write_arrays
+from zoo.results.store import HISTORY, RESULT, read_arrays, write_arrays
 from zoo.schema import read_record
 
 _METRICS = "metrics-"

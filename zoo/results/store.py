@@ -213,9 +213,12 @@ def record_search(result: Finished, search: Search | None) -> Finished:
     """
     if search is None or result.cell.search == search:
         return result
-    stating = msgspec.structs.replace(result, cell=replace(result.cell, search=search))
     try:
         with claim(result.run_dir):
+            # The result as it is now: another command may have written it meanwhile.
+            now = read_result(result.run_dir)
+            result = now if isinstance(now, Finished) else result
+            stating = msgspec.structs.replace(result, cell=replace(result.cell, search=search))
             write_json(result.run_dir / CELL, stating.cell.to_json())
             write_result(stating)
     except (BusyError, DataError) as error:
@@ -292,12 +295,6 @@ def split_sizes(result: RunResult) -> dict[str, int]:
     """Return split -> number of its images; a data set of existing images may have fewer than were requested."""
     counts = result.data.counts if result.status == "ok" else {}
     return {split: sum(counts[split]) if split in counts else size for split, size in result.cell.sizes.items()}
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, 64 hex digits."""
-    with regular_file(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

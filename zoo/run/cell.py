@@ -24,7 +24,7 @@ from zoo.escaping import visible
 from zoo.isolation import causes_of, contained, place_in
 from zoo.models.copies import copy_of
 from zoo.packages import source_commit
-from zoo.paths import written_whole
+from zoo.paths import file_sha256, written_whole
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.convergence import epochs_at_chance
@@ -231,7 +231,7 @@ def _run(
         ),
         init=prepared.init,
         device=str(prepared.device),
-        files={name: store.file_sha256(run_dir / name) for name in store.HASHED},
+        files={name: file_sha256(run_dir / name) for name in store.HASHED},
         seconds=session.earlier_seconds(fitted.history) + time.perf_counter() - started,
         environment=describe(),
         plugins=provenance.loaded_plugins(host),

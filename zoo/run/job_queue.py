@@ -149,10 +149,11 @@ class Queue(Generic[R]):
         if not mine:
             return
         for entry in mine:
+            # A request to cancel from before the first attempt is an old one; a later one is of these attempts.
+            forget_submission(entry.run_dir, keep_request=entry.attempt > 0)
             entry.attempt += 1
             entry.due, entry.submitted, entry.state = None, time.time(), "waiting"
             entry.job_state, entry.lost, entry.attached = JobState(kind="waiting"), 0, False
-            forget_submission(entry.run_dir)
         try:
             handles = self.engine.submit([self.job(entry) for entry in mine])
         except LauncherError as error:
@@ -201,7 +202,7 @@ class Queue(Generic[R]):
                     self.engine.cancel([entry.handle])  # another process has run it meanwhile
                 self._finish(entry)
                 return
-        if is_cancelled(entry.run_dir) and entry.due is None:
+        if is_cancelled(entry.run_dir) and (entry.due is None or entry.attempt > 0):
             self._cancelled(entry)
         elif entry.state == "elsewhere" and entry.handle is None:
             if not locked(entry.run_dir):
@@ -265,7 +266,7 @@ class Queue(Generic[R]):
     def _cancelled(self, entry: Entry[R]) -> None:
         if entry.handle is not None and (self.launch.spec.outlives or not entry.attached):
             self.engine.cancel([entry.handle])
-        entry.handle = None
+        entry.handle = entry.due = None
         if locked(entry.run_dir):
             return  # until it has written its checkpoint
         entry.result = entry.work.result() or entry.work.failed(

@@ -94,6 +94,8 @@ class Launch:
             if value and name not in spec.options:
                 raise UsageError(f"{flag} is an option of {LOCAL}; the launcher of this command is {spec.id}.")
             if value:
+                if twice := [key for key in given if key in (name, f"{spec.id}.{name}", f"{spec.name}.{name}")]:
+                    raise UsageError(f"{flag} and {_SET} {twice[0]} state the same.", hint="Leave out one of the two.")
                 given[f"{spec.id}.{name}"] = value
         names = {cell.model for cell in cells}
         options = dict(spec.options)
@@ -185,9 +187,9 @@ def launch_of_call(
         UsageError: An argument lacks the one that it belongs to, or the number of shares is impossible.
     """
     if launcher is None:
-        if shards is not None or launcher_settings or jobs is not None or gpus:
+        if shards is not None or launcher_settings or jobs is not None or gpus or retries != Launch.retries:
             hint = f"Add launcher={LOCAL!r}."
-            raise UsageError("shards, launcher_settings, jobs and gpus need a launcher.", hint=hint)
+            raise UsageError("shards, launcher_settings, jobs, gpus and retries need a launcher.", hint=hint)
         return None
     if shards is None:
         raise UsageError(f"launcher={launcher!r} needs the number of shares.", hint="For example: shards=8")
@@ -222,6 +224,8 @@ def _pairs(settings: Sequence[str] | Mapping[str, Any]) -> Mapping[str, Any]:
         name, equals, text = pair.partition("=")
         if not equals or not name.strip():
             raise UsageError(f"{_SET} {pair!r} is not of the form KEY=VALUE.", hint=f"For example: {_SET} gpus=1")
+        if name.strip() in found:
+            raise UsageError(f"{_SET} {name.strip()} is given twice.", hint="State it once.")
         found[name.strip()] = text
     return found
 

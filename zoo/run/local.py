@@ -53,6 +53,19 @@ class LocalLauncher:
         self._running: dict[str, _Running] = {}
         self._ended: dict[str, JobState] = {}
 
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Refuse limits that a child process is not held to.
+
+        Raises:
+            UsageError: A job states one.
+        """
+        for name in ("cpus", "memory_gb", "minutes"):
+            if any(getattr(job.resources, name) is not None for job in jobs):
+                raise UsageError(
+                    f"--launcher-set {name}: core/local starts processes on this machine and limits none of them.",
+                    hint=f"Leave out {name}; a scheduler keeps it: zoo list-launchers",
+                )
+
     def submit(self, jobs: Sequence[Job]) -> list[str]:
         """Queue jobs and return a handle for each: this machine, this process, and a number."""
         first = len(self._jobs)

@@ -18,7 +18,7 @@ from zoo import provenance, registry
 from zoo.data.image_groups import ImageGroups
 from zoo.errors import TrainingError
 from zoo.isolation import plugin_code
-from zoo.results import store
+from zoo.paths import file_sha256
 from zoo.results.files import is_metric_file, read_resampled, write_resampled
 from zoo.results.schema import Finished
 from zoo.scores.schema import AnyScores, Interval
@@ -138,7 +138,7 @@ def with_metrics(
     files = {name: sha256 for name, sha256 in result.files.items() if not is_metric_file(name)}
     if kept:
         file = write_resampled(result.run_dir, kept)
-        files[file] = store.file_sha256(result.run_dir / file)
+        files[file] = file_sha256(result.run_dir / file)
     directions = {**result.directions, **{name: _declared(host, name, found) for name in found}}
     code = provenance.metric_code(host)
     others = {name: intervals for name, intervals in result.test.extra_intervals.items() if name not in found}

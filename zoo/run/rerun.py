@@ -13,6 +13,7 @@ import numpy as np
 from zoo import provenance, registry
 from zoo.data.content import pin_paths
 from zoo.errors import DataError, UsageError
+from zoo.plan.parts import ids_of
 from zoo.results import store as result_store
 from zoo.results.cell import Cell
 from zoo.results.files import read_file
@@ -61,7 +62,6 @@ def rerun(
     *,
     store: Path,
     device: str = "auto",
-    launcher: str = "core/local",
     watch: Callable[[list[CellState]], None] | None = None,
 ) -> Agreement:
     """Run a stored cell into another store.
@@ -71,7 +71,6 @@ def rerun(
         run_dir: Folder of a run that ended well.
         store: Another store than the one it lies in.
         device: "auto", "cpu", "cuda" or "mps".
-        launcher: Id or name.
         watch: Function called with the states of the cells, as for `run_matrix`.
 
     Raises:
@@ -87,7 +86,7 @@ def rerun(
             hint="Choose another folder with --store, or leave it out for one that is thrown away.",
         )
     [again] = run_matrix(
-        host, [cell], store=store, where=Where(device=device, force=True), launch=Launch(launcher=launcher), watch=watch
+        host, [cell], store=store, where=Where(device=device, force=True), launch=Launch(), watch=watch
     )
     if again.status != "ok":
         raise DataError(f"Run again, the cell {cell.run_id} ended as {again.status}: {again.error}")
@@ -122,7 +121,7 @@ def _as_installed(host: Host, cell: Cell) -> Cell:
         recipe=recipe,
         content=cell.content or pin_paths(cell.hparams, model.paths)[1],
         images={},
-        versions=provenance.installed_versions(host, cell.model, *cell.recipe.plugins),
+        versions=provenance.installed_versions(host, *ids_of(cell)),
     )
 
 
@@ -148,7 +147,7 @@ def _same_logits(first: Finished, second: Finished) -> bool:
 def _changes(host: Host, stored: Finished, again: Finished) -> list[str]:
     """Return in words what differs between the two runs beside the clock."""
     cell = stored.cell
-    installed = provenance.installed_versions(host, cell.model, *cell.recipe.plugins)
+    installed = provenance.installed_versions(host, *ids_of(cell))
     changes = [
         f"{name} was {version}, is {installed.get(name, 'absent')}"
         for name, version in cell.versions.items()

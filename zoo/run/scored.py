@@ -21,7 +21,8 @@ from zoo.data.split import Split
 from zoo.devices import planned_device
 from zoo.environment import describe
 from zoo.errors import DataError, UsageError
-from zoo.paths import user_path
+from zoo.paths import file_sha256, user_path
+from zoo.plan.parts import taking_part
 from zoo.plan.problem import BenchmarkProblem, plan_problem
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell, Rule
@@ -133,8 +134,11 @@ def score_file(
         budget=problem.budget,
         rule=cast(Rule, asked.rules[0]),
         precision="fp32",
-        versions=provenance.installed_versions(host, *recipe.plugins),
+        versions=provenance.installed_versions(
+            host, *taking_part(model="", recipe=recipe, training={}, task=problem.asked)
+        ),
         task=problem.asked,
+        task_version=problem.task_version,
         predictions=predictions_digest(answers, opened.ids, opened.classes),
     )
     _refuse_second(folder, cell)
@@ -194,8 +198,9 @@ def _problem(host: Host, data: str, *, given: Mapping[str, Any], device: str) ->
     asked, task = task_of_option(host, dataset, export.task)
     budget = find_budget(export.budget).name
     problem = BenchmarkProblem(
-        dataset=dataset, recipe=recipe, sizes=export.sizes, budget=budget, asked=asked.text, task=task
-    )
+        dataset=dataset, recipe=recipe, sizes=export.sizes, budget=budget, asked=asked.text, task=task,
+        task_version=asked.version,
+    )  # fmt: skip
     wanted = describe_export(host, problem, split=export.split, images=export.images, labels=export.labels)
     if words := differences(export, wanted):
         raise DataError(
@@ -282,7 +287,7 @@ def _store(
             ),
             init=None,
             device="cpu",
-            files={name: store.file_sha256(run_dir / name) for name in files},
+            files={name: file_sha256(run_dir / name) for name in files},
             seconds=time.perf_counter() - started,
             environment=describe(),
             plugins=provenance.loaded_plugins(host),

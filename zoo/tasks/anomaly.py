@@ -44,6 +44,7 @@ class Anomaly(Task):
     rules = ("val_loss", "last")
     pictures = ("roc at low rates", "score histograms", "slices")
     has_loss = False
+    smooths_labels = False
 
     @classmethod
     def ask(cls, dataset: DatasetSpec, option: str) -> Question:

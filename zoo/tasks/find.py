@@ -69,6 +69,11 @@ class ChosenTask:
             return self.option
         return f"{self.name}:{self.option}" if self.option else self.name
 
+    @property
+    def version(self) -> int | None:
+        """Version of its spec, as a cell holds it: None for the first."""
+        return None if self.spec.version == 1 else self.spec.version
+
     def task_class(self) -> type[Task]:
         """Return the class of the task.
 

@@ -102,6 +102,7 @@ class Regress(Task):
 
     rules = ("val_loss", "last")
     pictures = ("predicted against true", "rank histogram")
+    smooths_labels = False
     example_option = "example"
     more_examples = tuple(f"example,answer={name}" for name in FORMS if name != "gaussian")
 

@@ -93,6 +93,8 @@ class Task(ABC):
     """Pictures of predictions in a report, of those in `PICTURES`."""
     has_loss: ClassVar[bool] = True
     """Whether `loss` can train a network; otherwise a network brings its own loss or fits itself."""
+    smooths_labels: ClassVar[bool] = True
+    """Whether `loss` uses `label_smoothing`; otherwise a training with this setting is refused."""
     example_option: ClassVar[str] = ""
     """Option with which networks are tried without a data set. A task of stored truths names the truth "example",
     which is stored beside the images of the conformance kit."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from zoo.hookspecs import EVENTS
+from zoo.paths import file_sha256
 from zoo.results import store
 from zoo.results.cell import SCHEMA
 from zoo.results.schema import Failed
@@ -92,7 +93,7 @@ def run_that_ends_well(subject: ListenerSubject) -> None:
         result = run_small(host, folder, model=LINEAR, data=IMAGES)
         require(result.status == "ok", f"The run failed: {getattr(result, 'cause', '')}")
         stored = result.files if result.status == "ok" else {}
-        changed = [name for name, digest in stored.items() if store.file_sha256(result.run_dir / name) != digest]
+        changed = [name for name, digest in stored.items() if file_sha256(result.run_dir / name) != digest]
         require(not changed, f"It changes {', '.join(changed)} of the run.", hint="Write files of other names.")
 
 

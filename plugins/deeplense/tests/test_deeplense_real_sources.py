@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import zoo_deeplense.galaxies as galaxies_module
+from scipy.special import gammaincinv
 from zoo_caustics.simulator import render
 from zoo_deeplense.galaxies import CUT_SIZE, cut_out, load_galaxies
 from zoo_deeplense.photometry import sersic_flux
@@ -60,6 +62,29 @@ def test_hubbles_picture_gives_many():
     galaxies = load_galaxies(None)
     assert len(galaxies) == 157
     assert 3 < galaxies.half_light_radius.min() < galaxies.half_light_radius.max() < CUT_SIZE / 3
+
+
+def test_hubbles_picture_is_not_a_measurement(monkeypatch):
+    """The figures of docs/populations.md: bytes for a screen, galaxies of a few pixels, without a bright middle."""
+    data = pytest.importorskip("skimage.data")
+    sides: list[int] = []
+    resized = galaxies_module._resized
+    monkeypatch.setattr(galaxies_module, "_resized", lambda cut: sides.append(max(cut.shape)) or resized(cut))
+    picture = data.hubble_deep_field()
+    assert (picture.dtype, picture.shape) == (np.uint8, (872, 1000, 3))
+    galaxies = cut_out(picture)
+    assert np.median(galaxies.half_light_radius * sides / CUT_SIZE) == pytest.approx(3.4, abs=0.05)
+    rows, columns = np.indices((CUT_SIZE, CUT_SIZE))
+    concentration = []
+    for pixels in galaxies.pixels:
+        distance = np.hypot(rows - (pixels * rows).sum(), columns - (pixels * columns).sum()).ravel()
+        order = np.argsort(distance)
+        inner, outer = np.interp([0.2, 0.8], np.cumsum(pixels.ravel()[order]), distance[order])
+        concentration.append(5 * np.log10(outer / inner))
+    low, middle, high = np.percentile(concentration, [5, 50, 95])
+    assert (round(low, 1), round(middle, 1), round(high, 1)) == (1.8, 2.2, 2.7)
+    exponential, of_models = (5 * n * np.log10(np.divide(*gammaincinv(2 * n, [0.8, 0.2]))) for n in (1, 1.5))
+    assert (round(exponential, 1), round(of_models, 1)) == (2.8, 3.3)
 
 
 def test_a_galaxy_takes_place_size_and_light_of_the_sersic_source(picture):
@@ -133,6 +158,18 @@ def test_cut_outs_that_are_not_square_keep_their_shape(tmp_path):
     row, column = np.indices(first.shape)
     spreads = [np.sqrt((first * (place - (first * place).sum()) ** 2).sum()) for place in (row, column)]
     assert spreads[0] == pytest.approx(spreads[1], rel=0.02)
+
+
+def test_a_file_that_changes_is_read_again(tmp_path):
+    """Otherwise images of the old galaxies would be kept under the digest of the new ones."""
+    path = tmp_path / "cuts.npy"
+    cuts = np.random.default_rng(0).uniform(size=(4, 16, 16))
+    np.save(path, cuts)
+    before = load_galaxies(str(path))
+    assert load_galaxies(str(path)) is before
+    np.save(path, cuts[:, ::-1])
+    after = load_galaxies(str(path))
+    np.testing.assert_allclose(after.pixels, before.pixels[:, ::-1], atol=1e-12)
 
 
 def test_what_cannot_be_read_is_said(tmp_path):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.content import content_digest
 from zoo.data.image_file import Unreadable, check_size, read_npy
 from zoo.errors import DataError, UsageError
 from zoo.lensing.scenes import Array
@@ -38,7 +39,6 @@ class Galaxies:
         return len(self.pixels)
 
 
-@functools.cache
 def load_galaxies(pictures: str | None) -> Galaxies:
     """Return the galaxies of a file, or of the Hubble picture that scikit-image ships.
 
@@ -52,6 +52,12 @@ def load_galaxies(pictures: str | None) -> Galaxies:
         UsageError: The file does not hold this array.
         DataError: The file cannot be read or does not contain galaxies.
     """
+    return _load(pictures, "" if pictures is None else content_digest(user_path(pictures)))
+
+
+@functools.lru_cache(maxsize=8)
+def _load(pictures: str | None, digest: str) -> Galaxies:
+    """Return the galaxies of a file whose content has this digest: it may change while this process runs."""
     if pictures is None:
         from skimage.data import hubble_deep_field
 
