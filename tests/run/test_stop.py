@@ -41,7 +41,7 @@ def test_a_cell_that_is_stopped_writes_a_checkpoint_and_exits_with_75(plan, host
     assert f"Stopped by {name}. Everything finished is kept" in capsys.readouterr().err
     assert store.read_result(run_dir) is None
     assert not store.locked(run_dir)
-    state, _ = checkpoint._open(run_dir / checkpoint.CHECKPOINT)
+    state = checkpoint._open(run_dir / checkpoint.CHECKPOINT).state
     assert (state.epoch, state.step, state.position.step) == (1, 14, 4)
     with pytest.raises(SystemExit) as ended:
         main(words)

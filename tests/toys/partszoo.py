@@ -5,7 +5,7 @@ from zoo.specs import AugmentationSpec, LossSpec, OptimizerSpec
 
 AUGMENTATIONS = ("flip", "crops", "ignores", "in_place", "raises")
 LOSSES = ("smooth", "sums", "vector", "nan", "constant")
-OPTIMIZERS = ("sgd", "nothing", "lacks_one", "forgets")
+OPTIMIZERS = ("sgd", "counts", "nothing", "lacks_one", "forgets", "keeps_objects")
 
 
 @hookimpl
@@ -88,7 +88,49 @@ def forgets(parameters, *, lr, weight_decay):
     import torch
 
     class Forgets(torch.optim.SGD):
-        def state_dict(self):
-            return {**super().state_dict(), "state": {}}
+        """Its counter is neither in its state nor in its groups."""
+
+        steps = 0
+
+        def step(self, closure=None):
+            self.steps += 1
+            for group in self.param_groups:
+                group["lr"] = 0.01 / self.steps
+            return super().step(closure)
 
     return Forgets(parameters, lr=lr, weight_decay=weight_decay, momentum=0.9)
+
+
+def counts(parameters, *, lr, weight_decay):
+    import torch
+
+    class Counts(torch.optim.Optimizer):
+        """Keeps numbers in its groups and beside tensors in its state, as schedule-free optimisers do."""
+
+        def __init__(self, parameters):
+            super().__init__(parameters, {"lr": lr, "k": 0, "best": float("inf"), "past": (0, 0.0)})
+
+        @torch.no_grad()
+        def step(self, closure=None):
+            for group in self.param_groups:
+                group["k"] += 1
+                group["past"] = (group["k"], group["past"][1] + 0.1)
+                group["best"] = min(group["best"], 1 / group["k"])
+                for parameter in group["params"]:
+                    state = self.state[parameter]
+                    state["decay"] = 0.9 * (state.get("decay") or 1.0)
+                    state["mean"] = state.get("mean", torch.zeros_like(parameter)).lerp(parameter.grad, 0.3)
+                    parameter -= group["lr"] * (1 + state["decay"]) * group["past"][1] * state["mean"] / group["k"]
+
+    return Counts(parameters)
+
+
+def keeps_objects(parameters, *, lr, weight_decay):
+    import torch
+
+    class KeepsObjects(torch.optim.SGD):
+        def step(self, closure=None):
+            super().step(closure)
+            self.param_groups[0]["past"] = [object()]
+
+    return KeepsObjects(parameters, lr=lr, weight_decay=weight_decay)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from zoo.train.average import MovingAverage
-from zoo.train.checkpoint import TrainingState, take_checkpoint, weights_of
+from zoo.train.checkpoint import Checkpoint, TrainingState, take_checkpoint, weights_of
 
 
 def test_flags_stay_on_the_cpu_and_masks_do_not():
@@ -17,6 +17,6 @@ def test_flags_stay_on_the_cpu_and_masks_do_not():
         "momentum_buffer": torch.ones(3, 2),
     }  # fmt: skip
     tensors = weights_of(network, average) | {f"optimizer.0.{name}": value for name, value in states.items()}
-    take_checkpoint((TrainingState(), tensors), network, average, [optimizer])
+    take_checkpoint(Checkpoint(TrainingState(), tensors, {}), network, average, [optimizer])
     found = {name: value.device.type for name, value in optimizer.state[network.weight].items()}
     assert found == {"step": "cpu", "use_muon": "cpu", "mask": "meta", "momentum_buffer": "meta"}

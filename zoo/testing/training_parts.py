@@ -114,9 +114,11 @@ def check_optimizer(host: Host, name: str) -> None:
         ConformanceError: It is not an optimiser of the parameters, does not lower the loss, or continues otherwise.
     """
     import copy
+    import json
 
     import torch
 
+    from zoo.train.optimizers import set_state, state_of
     from zoo.train.parts import checked_optimizer
 
     spec = find_part(host, "optimizer", name)
@@ -140,10 +142,13 @@ def check_optimizer(host: Host, name: str) -> None:
     stepped(layer, optimizer, 10)
     copied = copy.deepcopy(layer)
     other = make(list(copied.parameters()), 1e-2, 0.0)
-    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    tensors, values = copy.deepcopy(state_of(optimizer))  # what a checkpoint holds
+    set_state(other, tensors | json.loads(json.dumps(values)))
     ends = stepped(layer, optimizer, 10), stepped(copied, other, 10)
     _require(ends[0] < before, f"{spec.id} does not lower a loss in 20 steps")
-    _require(ends[0] == ends[1], f"{spec.id} continues otherwise from its state dict: a resumed training would differ")
+    _require(
+        ends[0] == ends[1], f"{spec.id} continues otherwise from its state and groups: a resumed training would differ"
+    )
 
 
 def _require(condition: bool, message: str) -> None:

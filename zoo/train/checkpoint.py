@@ -6,11 +6,13 @@ From a damaged one nothing is taken, and training starts again from its first ep
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,9 +26,10 @@ from zoo.results.schema import Epoch
 from zoo.results.store import CHECKPOINT as CHECKPOINT  # also from here
 from zoo.schema import json_text, plain, read_record
 from zoo.train.average import MovingAverage
-from zoo.train.optimizers import parameters_of
+from zoo.train.optimizers import set_state, state_of
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass
@@ -67,6 +70,20 @@ class TrainingState:
     position: Position | None = None
 
 
+class Checkpoint(NamedTuple):
+    """Content of a checkpoint.
+
+    Args:
+        state: State of the training.
+        tensors: Tensors of network, average, optimisers, best weights and the epoch in hand.
+        values: What the optimisers keep beside tensors.
+    """
+
+    state: TrainingState
+    tensors: dict[str, Tensor]
+    values: dict[str, Any]
+
+
 def write_checkpoint(
     path: Path,
     state: TrainingState,
@@ -87,22 +104,23 @@ def write_checkpoint(
         within: Tensors of an epoch that was stopped at `state.position`.
 
     Raises:
-        DataError: The file cannot be written.
+        DataError: The file cannot be written, or an optimiser keeps what no file can hold.
     """
     tensors = weights_of(classifier, average) | {f"best.{name}": tensor for name, tensor in best.items()}
     tensors |= {f"{_WITHIN}{name}": tensor for name, tensor in (within or {}).items()}
+    values: dict[str, Any] = {}
     for turn, optimizer in enumerate(optimizers):
-        for index, parameter in enumerate(parameters_of(optimizer)):
-            for name, value in optimizer.state[parameter].items():
-                tensors[f"{_prefix(turn)}{index}.{name}"] = torch.as_tensor(value)
+        of_optimizer, other = state_of(optimizer)
+        tensors |= {f"{_prefix(turn)}{name}": tensor for name, tensor in of_optimizer.items()}
+        values |= {f"{_prefix(turn)}{name}": value for name, value in other.items()}
     on_cpu = tensors_for_file(tensors)
-    text = json_text(plain(state), what=path.name)
+    texts = {"state": json_text(plain(state), what=path.name), "optimizers": json.dumps(values)}
     with written_whole(path) as temporary:
-        save_file(on_cpu, temporary, metadata={"state": text, "checksum": _checksum(path, text, on_cpu)})
+        save_file(on_cpu, temporary, metadata={**texts, "checksum": _checksum(path, texts, on_cpu)})
 
 
-def read_checkpoint(path: Path, weights: dict[str, Tensor]) -> tuple[TrainingState, dict[str, Tensor]] | None:
-    """Return state and tensors of a checkpoint that fits the weights, or None; a damaged one is logged."""
+def read_checkpoint(path: Path, weights: dict[str, Tensor]) -> Checkpoint | None:
+    """Return a checkpoint that fits the weights, or None; a damaged one is logged."""
     try:
         return _read(path, weights)
     except FileNotFoundError:
@@ -125,23 +143,23 @@ def check_checkpoint(run_dir: Path) -> str:
     return ""
 
 
-def _read(path: Path, weights: dict[str, Tensor]) -> tuple[TrainingState, dict[str, Tensor]]:
-    """Return state and tensors of a checkpoint.
+def _read(path: Path, weights: dict[str, Tensor]) -> Checkpoint:
+    """Return a checkpoint.
 
     Raises:
         FileNotFoundError: The file was not found.
         DataError: The checkpoint is damaged, of another run, or of a network that was built differently.
     """
-    state, tensors = _open(path)
-    if {name: tensor.shape for name, tensor in tensors.items() if name.startswith(("model.", "average."))} != {
+    found = _open(path)
+    if {name: tensor.shape for name, tensor in found.tensors.items() if name.startswith(("model.", "average."))} != {
         name: tensor.shape for name, tensor in weights.items()
     }:
         raise DataError(f"{path} holds other weights than the network has now.")
-    return state, tensors
+    return found
 
 
-def _open(path: Path) -> tuple[TrainingState, dict[str, Tensor]]:
-    """Return state and tensors of a checkpoint, whose network may be another one now.
+def _open(path: Path) -> Checkpoint:
+    """Return a checkpoint, whose network may be another one now.
 
     Raises:
         FileNotFoundError: The file was not found.
@@ -154,48 +172,42 @@ def _open(path: Path) -> tuple[TrainingState, dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise DataError(f"{path} is damaged: {error}.") from error
-    text = metadata.get("state", "")
-    if metadata.get("checksum") != _checksum(path, text, tensors):
+    texts = {name: metadata.get(name, "") for name in ("state", "optimizers")}  # earlier versions wrote the first
+    if metadata.get("checksum") != _checksum(path, texts, tensors):
         raise DataError(f"{path} is damaged, or of another run: its checksum does not fit.")
     try:
-        content = parse_json(text)
+        content, values = parse_json(texts["state"]), parse_json(texts["optimizers"] or "{}")
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is damaged: {error}.") from error
-    return read_record(content, TrainingState, what=str(path)), tensors
+    return Checkpoint(read_record(content, TrainingState, what=str(path)), tensors, values)
 
 
 def take_checkpoint(
-    checkpoint: tuple[TrainingState, dict[str, Tensor]],
+    checkpoint: Checkpoint,
     classifier: nn.Module,
     average: MovingAverage,
     optimizers: Sequence[torch.optim.Optimizer],
 ) -> tuple[TrainingState, dict[str, Tensor]]:
     """Fill everything from a checkpoint; return the state and the best weights."""
-    state, tensors = checkpoint
-    part = functools.partial(_part, tensors)
+    part = functools.partial(_part, checkpoint.tensors)
     classifier.load_state_dict(part("model."))
     average.module.load_state_dict(part("average."))
     for turn, optimizer in enumerate(optimizers):
-        fused = bool(optimizer.defaults.get("fused"))  # then the number of steps is counted on the device
-        for index, parameter in enumerate(parameters_of(optimizer)):
-            for name, value in part(f"{_prefix(turn)}{index}.").items():
-                # A step would wait for the device to read a flag.
-                on_cpu = (name == "step" and not fused) or (value.dtype == torch.bool and value.ndim == 0)
-                optimizer.state[parameter][name] = value if on_cpu else value.to(parameter.device)
-    return state, part("best.")
+        set_state(optimizer, part(_prefix(turn)) | _part(checkpoint.values, _prefix(turn)))
+    return checkpoint.state, part("best.")
 
 
-def tensors_within(checkpoint: tuple[TrainingState, dict[str, Tensor]] | None) -> dict[str, Tensor]:
+def tensors_within(checkpoint: Checkpoint | None) -> dict[str, Tensor]:
     """Return the tensors of the epoch in which a training was stopped; none where it was stopped between two."""
-    return {} if checkpoint is None else _part(checkpoint[1], _WITHIN)
+    return {} if checkpoint is None else _part(checkpoint.tensors, _WITHIN)
 
 
 _WITHIN = "within."
 
 
-def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors whose names begin with a prefix, without it."""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+def _part(content: Mapping[str, T], prefix: str) -> dict[str, T]:
+    """Return what has names that begin with a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in content.items() if name.startswith(prefix)}
 
 
 def _prefix(turn: int) -> str:
@@ -208,9 +220,9 @@ def weights_of(classifier: nn.Module, average: MovingAverage) -> dict[str, Tenso
     return tensors | {f"average.{name}": tensor for name, tensor in average.module.state_dict().items()}
 
 
-def _checksum(path: Path, text: str, tensors: dict[str, Tensor]) -> str:
+def _checksum(path: Path, texts: Mapping[str, str], tensors: dict[str, Tensor]) -> str:
     """Return a checksum of a checkpoint's content and of the run (its folder's name) that it belongs to."""
-    value = zlib.crc32(f"{path.absolute().parent.name}\0{text}".encode())
+    value = zlib.crc32(f"{path.absolute().parent.name}\0{''.join(texts.values())}".encode())
     for name, tensor in sorted(tensors.items()):
         value = zlib.crc32(name.encode(), value)
         value = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, value)
