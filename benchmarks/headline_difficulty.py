@@ -105,4 +105,4 @@ def learnt(run: Run) -> str:
         return told
     if history[-1].train_loss > 0.99 * math.log(len(CLASSES)):
         return f"{told} (nothing learnt: the loss stayed at ln 3)"
-    return f"{told} ({training_end(history, epoch=run.result.val.epoch).in_words()})"
+    return f"{told} ({training_end(run.cell, history, epoch=run.result.val.epoch).in_words()})"

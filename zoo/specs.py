@@ -47,7 +47,7 @@ class ModelSpec(Spec):
         weights: Name -> file of trained weights, relative to the plugin's package; see docs/weights.md.
         initialisers: Hyper-parameters that only choose the initial weights, each with the value that leaves them to
             chance, such as {"pretrained": False}: a network that is loaded from a file is built with these.
-        parameters: Number of trainable parameters (of all, where it fits itself) with the defaults, for images of
+        parameters: Number of parameters, frozen ones too, with the defaults, for images of
             `REFERENCE_SHAPE`; None where it is not known. The conformance kit compares it with the network.
         training: Training settings that suit this model where the user sets none (lr, weight_decay, ...).
         paths: Hyper-parameters that are paths of files or folders where their value is a text. A run is identified by

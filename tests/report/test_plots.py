@@ -85,6 +85,15 @@ def test_other_runs_make_other_pictures(results, tmp_path, monkeypatch):
     assert (both[0].read_text(), one[0].read_text()) == ("2", "1")
 
 
+def test_a_run_that_was_repeated_has_another_picture(results, tmp_path):
+    """A command that is interrupted after `--force` leaves pictures of the earlier predictions."""
+    before, _ = draw_all(results[:1], tmp_path, again=False)
+    repeated = replace(results[0], files={**results[0].files, PREDICTIONS: "0" * 64})
+    after, _ = draw_all([repeated], tmp_path, again=False)
+    assert after
+    assert {path.name for path in before}.isdisjoint(path.name for path in after)
+
+
 def test_without_successful_runs_nothing_is_drawn(tmp_path):
     assert draw_all([bad("no such luck")], tmp_path / "figures") == ([], [])
     assert not (tmp_path / "figures").exists()

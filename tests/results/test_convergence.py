@@ -50,23 +50,50 @@ def replace_auc(entry: Epoch, auc: float) -> Epoch:
     ],
 )
 def test_the_fall_is_that_of_the_last_fifth_of_the_epochs(losses: list[float], fall: float | None) -> None:
-    assert training_end(history(losses), epoch=1).fall == (fall if fall is None else pytest.approx(fall))
+    assert training_end(CELL, history(losses), epoch=1).fall == (fall if fall is None else pytest.approx(fall))
 
 
 def test_losses_are_those_of_the_epoch_whose_weights_were_kept() -> None:
     epochs = history([1.0, 0.5, 0.2], [1.0, 0.6, 0.8])
-    kept, last = training_end(epochs, epoch=1), training_end(epochs, epoch=3)
+    kept, last = training_end(CELL, epochs, epoch=1), training_end(CELL, epochs, epoch=3)
     assert (kept.train_loss, kept.val_loss, kept.overfits) == (1.0, 1.0, False)
     assert (last.train_loss, last.val_loss, last.overfits) == (0.2, 0.8, True)
     assert last.in_words() == "training loss 0.200, validation 0.800: overfits; last fall 0.300"
     assert "overfits" not in kept.in_words()
 
 
+@pytest.mark.parametrize(
+    ("changes", "alike"),
+    [
+        ({}, True),
+        ({"task": "substructure"}, True),
+        ({"task": "anomaly"}, False),
+        ({"task": "regress:shear"}, False),
+        ({"task": "others/count"}, False),
+        ({"training": {"epochs": 9, "loss": "others/focal@1"}}, False),
+        ({"training": {"epochs": 9, "label_smoothing": 0.1}}, False),
+    ],
+)
+def test_losses_of_two_kinds_are_not_compared(changes: dict[str, Any], alike: bool) -> None:
+    """Those of Gaussians are negative, and a plugin's loss or smoothing changes the training loss alone."""
+    ended = training_end(replace(CELL, **changes), history([1.0, 0.5, 0.2], [1.0, 0.6, 0.8]), epoch=3)
+    assert (ended.overfits, "overfits" in ended.in_words()) == (alike, alike)
+
+
+def test_an_epoch_of_an_easier_phase_is_not_compared_with_validation_images() -> None:
+    epochs = [
+        structs.replace(entry, phase=phase) for entry, phase in zip(history([0.9, 0.5, 0.3]), (1, 1, 2), strict=True)
+    ]
+    epochs = [structs.replace(entry, val_loss=0.9) for entry in epochs]
+    cell = replace(CELL, training={"epochs": 3}, phases=(Phase(epochs=2, params={}), Phase(epochs=1, params={})))
+    assert [training_end(cell, epochs, epoch=epoch).overfits for epoch in (2, 3)] == [False, True]
+
+
 def test_a_schedule_that_ends_at_zero_hides_nothing() -> None:
     """The validation AUC of the last epochs stands still, while the training loss fell until the rate did."""
     epochs = history([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.2])
     assert epochs[-1].val_auc == epochs[-2].val_auc
-    assert training_end(epochs, epoch=10).fall == pytest.approx(0.1)
+    assert training_end(CELL, epochs, epoch=10).fall == pytest.approx(0.1)
 
 
 LN_3 = 1.0986

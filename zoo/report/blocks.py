@@ -168,7 +168,7 @@ def _end(result: Finished) -> str:
     if result.val is None:
         return ""
     try:
-        return training_end(read_history(result), epoch=result.val.epoch).in_words()
+        return training_end(result.cell, read_history(result), epoch=result.val.epoch).in_words()
     except DataError:
         return ""
 

@@ -49,7 +49,7 @@ def reliability_panel(variants: Sequence[Variant], digests: Digests) -> list[Fig
         points = []
         for _, entries in sorted(merged.items()):
             images = float(sum(entry.images for entry in entries))
-            if images < _FEWEST_IMAGES:
+            if images < _FEWEST_IMAGES * len(variant.results):
                 continue
             mean_confidence = sum(entry.images * entry.confidence for entry in entries) / images
             mean_accuracy = sum(entry.images * entry.accuracy for entry in entries) / images
@@ -64,8 +64,8 @@ def reliability_panel(variants: Sequence[Variant], digests: Digests) -> list[Fig
             label = f"{variant.name}: {where}, accuracy {accuracy:.2f}"
             content += dot(panel, confidence, accuracy, style=style, title=label, radius=2.5)
     caption = (
-        "Accuracy of the images within a bin of confidence, a fifteenth wide; bins of fewer than ten images are "
-        "omitted. On the dashed line confidence equals accuracy."
+        "Accuracy of the images within a bin of confidence, a fifteenth wide; bins of fewer than ten images "
+        "(with several seeds, on average) are omitted. On the dashed line confidence equals accuracy."
     )
     name = "Reliability diagram"
     return [

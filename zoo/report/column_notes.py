@@ -64,7 +64,8 @@ def _metric_notes(results: Sequence[Finished]) -> list[str]:
     if len(keys) > MOST_METRICS:
         notes[0] += f"; {len(keys) - MOST_METRICS} more values: --csv"
     if any(run.test.extra_intervals for run in results):
-        notes[0] += "; in brackets the 95 % interval over test images, drawn again"
+        drawn = "groups of test images" if any(run.test.image_groups for run in results) else "test images"
+        notes[0] += f"; in brackets the 95 % interval over {drawn}, drawn again"
     lacking = [run for run in results if any(value not in run.test.extra.get(name, {}) for name, value in keys)]
     if lacking:
         notes.append("some runs have no value of these metrics; compute them: zoo rescore STORE")

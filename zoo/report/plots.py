@@ -190,7 +190,7 @@ def draw_all(
 ) -> tuple[list[Path], list[str]]:
     """Draw the ROC curves and examples of every table of these results.
 
-    The names of the files hold a hash of the runs of the table.
+    The names of the files hold a hash of the runs of the table and of their predictions.
 
     Args:
         results: Results of any kind; failed ones are left out.
@@ -213,7 +213,7 @@ def draw_all(
     for group in groups.values():
         dataset, budget = group[0].cell.data, group[0].cell.budget
         make_dir(folder)
-        runs = short_hash(sorted(result.run_id for result in group))[:8]
+        runs = short_hash(sorted([result.run_id, result.files.get(PREDICTIONS, "")] for result in group))[:8]
         stem = f"{dataset.replace('/', '.')}-{budget}-{runs}.png"
         ranked = sorted(group, key=lambda result: -result.test.headline.rank)
         roc, images = folder / f"roc-{stem}", folder / f"images-{stem}"

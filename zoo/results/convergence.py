@@ -16,7 +16,8 @@ from zoo.plurals import counted
 from zoo.results.cell import Cell
 from zoo.results.schema import Epoch
 from zoo.schema import Record
-from zoo.specs import DatasetSpec
+from zoo.specs import CLASSIFY, DatasetSpec
+from zoo.tasks.find import CORE
 
 OVERFITTING = 1.1
 """A validation loss above this multiple of the training loss is overfitting. Without overfitting the two also differ a
@@ -34,16 +35,18 @@ class TrainingEnd(Record):
             which sees each image once.
         train_loss: Training loss of the epoch whose weights were kept.
         val_loss: Validation loss of that epoch.
+        alike: Whether both are cross entropies of images with the same parameters, so that they can be compared.
     """
 
     fall: float | None
     train_loss: float
     val_loss: float
+    alike: bool
 
     @property
     def overfits(self) -> bool:
         """Whether the validation loss is clearly above the training loss (`OVERFITTING`), after several epochs."""
-        return self.fall is not None and self.val_loss > OVERFITTING * self.train_loss
+        return self.alike and self.fall is not None and self.val_loss > OVERFITTING * self.train_loss
 
     def in_words(self) -> str:
         """Return the three numbers for a table."""
@@ -52,10 +55,11 @@ class TrainingEnd(Record):
         return f"training loss {self.train_loss:.3f}, validation {self.val_loss:.3f}{overfits}{fall}"
 
 
-def training_end(history: Sequence[Epoch], *, epoch: int) -> TrainingEnd:
+def training_end(cell: Cell, history: Sequence[Epoch], *, epoch: int) -> TrainingEnd:
     """Return the end of a training.
 
     Args:
+        cell: Cell of the training.
         history: Its epochs, at least up to `epoch`.
         epoch: Number of the epoch whose weights were kept, counted from 1.
     """
@@ -64,7 +68,12 @@ def training_end(history: Sequence[Epoch], *, epoch: int) -> TrainingEnd:
     if len(history) > fifth:
         fall = history[-1 - fifth].train_loss - history[-1].train_loss
     kept = history[epoch - 1]
-    return TrainingEnd(fall=fall, train_loss=kept.train_loss, val_loss=kept.val_loss)
+    task = cell.task.partition(":")[0]
+    classifies = "/" not in task and (task == CLASSIFY or task not in CORE)  # or a grouping of the classes
+    # A plugin's loss and label smoothing change the training loss only; easier images of an earlier phase lower it.
+    own = cell.training.get("loss") or cell.training.get("label_smoothing")
+    alike = classifies and not own and (kept.phase or 0) == len(cell.phases)
+    return TrainingEnd(fall=fall, train_loss=kept.train_loss, val_loss=kept.val_loss, alike=alike)
 
 
 def epochs_at_chance(history: Sequence[Epoch], *, chance: float | None, phases: int = 0, in_units: bool = False) -> int:

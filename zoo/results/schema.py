@@ -86,7 +86,7 @@ class Cost(Record):
     """Cost of a network and its training.
 
     Args:
-        parameters: Trainable parameters.
+        parameters: Parameters of the network, frozen ones too.
         macs: Multiply-accumulates of one forward pass of one image; None where they cannot be counted.
         train_images_per_second: Median over the epochs.
         train_seconds: Time of all training steps.

@@ -14,6 +14,7 @@ import numpy as np
 
 from zoo import registry
 from zoo.isolation import contained
+from zoo.models.cost import count_parameters
 from zoo.plurals import counted
 from zoo.specs import CLASSIFY, REFERENCE_SHAPE, ModelSpec
 from zoo.tasks.find import CORE, example_task
@@ -292,7 +293,7 @@ def search_space(subject: ModelSubject) -> None:
 
 
 def check_parameters(spec: ModelSpec, *, task: Task | None = None) -> None:
-    """Build a model for images of `zoo.specs.REFERENCE_SHAPE` and count its trainable, or fitted, parameters.
+    """Build a model for images of `zoo.specs.REFERENCE_SHAPE` and count its parameters.
 
     Args:
         spec: Spec of the model.
@@ -309,10 +310,10 @@ def check_parameters(spec: ModelSpec, *, task: Task | None = None) -> None:
     if task.name == CLASSIFY:
         task = example_task(task.name, CORE, classes=class_names(shape.classes))
     model = build(spec, Case(shape=shape, task=task))
-    count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad or spec.fits_itself)
+    count = count_parameters(model)
     require(
         count == spec.parameters,
-        f"It has {counted(count, 'trainable parameter')}, but its spec states {spec.parameters}.",
+        f"It has {counted(count, 'parameter')}, but its spec states {spec.parameters}.",
         hint=f"State it: parameters={count}",
     )
 

@@ -44,6 +44,7 @@ from zoo.train.loop import EpochReport, Training, waited_share
 from zoo.train.own_fit import OwnFit, fit_prepared
 from zoo.train.parts import CORE_PARTS, TrainingParts, open_parts
 from zoo.train.phases import faults_of, images_of, open_phases, open_stream, training_batches
+from zoo.train.random_states import seed_all
 from zoo.train.team import ALONE, Team
 from zoo.weights.start import start_from
 
@@ -191,7 +192,7 @@ def prepare(
     with faults_of(dataset, cell):
         phases = open_phases(host, cell, data, folder=images, progress=simulating)
     # The network first: hyper-parameters that cannot be built should not cost a simulation.
-    torch.manual_seed(cell.seed)
+    seed_all(cell.seed)
     classifier = build_classifier(
         host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=task.outputs
     )

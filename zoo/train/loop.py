@@ -48,7 +48,7 @@ from zoo.train.checkpoint import (
 from zoo.train.cuda_graphs import GraphedForward
 from zoo.train.optimizers import Rates, make_optimizers
 from zoo.train.parts import CORE_PARTS, TrainingParts
-from zoo.train.random_states import random_states, set_random_states
+from zoo.train.random_states import random_states, seed_all, set_random_states
 from zoo.train.schedule import learning_rate_factor
 from zoo.train.team import check_batch
 from zoo.train.validation import predict, validate
@@ -201,7 +201,7 @@ class Training:
         """Return the next epoch, or the one in which the training was stopped."""
         started, number, rank = time.perf_counter(), self.state.epoch + 1, self.fabric.global_rank
         own = f"/{rank}" if rank else ""
-        torch.manual_seed(stable_hash(f"{self.seed}/{number}/dropout{own}") >> 1)
+        seed_all(stable_hash(f"{self.seed}/{number}/dropout{own}") >> 1)
         transform = torch.Generator().manual_seed(stable_hash(f"{self.seed}/{number}/augment") >> 1)
         self.module.train()
         loss_sum = torch.zeros((), device=self.train_data.device)

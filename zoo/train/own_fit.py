@@ -22,6 +22,7 @@ from zoo.models.in_parts import forward_in_parts
 from zoo.models.load import differences
 from zoo.models.own_fit import FitsItself, ImagesToFit, SplitsToFit
 from zoo.results.schema import Epoch
+from zoo.train.random_states import seed_all
 from zoo.train.validation import mean_loss, predict, validate
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def fit_itself(network: nn.Module, splits: SplitsToFit, *, name: str) -> None:
     expected = {key: torch.empty_like(tensor, device="meta") for key, tensor in network.state_dict().items()}
     try:
         with plugin_code(name, f"the fit of {name}", may_take_long=True):
-            torch.manual_seed(splits.seed)
+            seed_all(splits.seed)
             cast(FitsItself, network.eval()).fit_splits(splits)
     except (ZooError, torch.OutOfMemoryError, MemoryError):
         raise

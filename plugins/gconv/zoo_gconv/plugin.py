@@ -27,7 +27,7 @@ PARAMETERS: dict[str, int] = {
     "z2_p4m_macs": 230_489,
     "z2cnn": 19_383,
 }
-"""Trainable parameters of each network with its defaults, measured by benchmarks/parameters.py."""
+"""Parameters of each network with its defaults, measured by benchmarks/parameters.py."""
 
 
 def _spec(name: str, network: Network) -> ModelSpec:

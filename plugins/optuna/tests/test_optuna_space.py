@@ -15,6 +15,7 @@ import pytest
 import torch
 from zoo_optuna import summary
 from zoo_optuna.command import tune as tune_command
+from zoo_optuna.definition import own_values
 from zoo_optuna.sampling import AddressedTPE
 from zoo_optuna.space import TRAINER_SPACE, choose_space, full_space, parameters_of, suggest, values_of
 from zoo_optuna.summary import Summary, TrialSummary
@@ -25,6 +26,8 @@ from zoo.cli.bench import bench as bench_command
 from zoo.errors import UsageError
 from zoo.host import load_plugins
 from zoo.models.network import build_network
+from zoo.plan.cells import make_plan
+from zoo.plan.request import Request
 from zoo.specs import ModelSpec
 
 HERE = Path(__file__).resolve()
@@ -46,6 +49,18 @@ def test_a_network_that_fits_itself_is_searched_without_the_settings_of_the_trai
     wrong = ModelSpec(id="mine/net", target="mine:net", fits_itself=True, search_space={"lr": [1, 2]})
     with pytest.raises(UsageError, match="not a hyper-parameter of the model"):
         full_space(wrong)
+
+
+def test_later_settings_of_a_training_can_be_searched_and_names_of_parts_cannot():
+    space = {"auxiliary_weight": {"low": 0.1, "high": 1.0, "log": True}, "new_noise": [False, True]}
+    spec = ModelSpec(id="mine/net", target="mine:net", search_space=space)
+    chosen = choose_space(spec, searched=("auxiliary_weight", "new_noise"), fixed={})
+    request = Request(models=["tiny"], data=["stripes"], budget="smoke", device="cpu")
+    [cell] = make_plan(load_plugins(files=TOYS, environment={}), request)
+    assert own_values(cell, chosen) == {"auxiliary_weight": 0.5, "new_noise": False}
+    for name in ("optimizer", "loss", "auxiliary", "init"):
+        with pytest.raises(UsageError, match=f"{name}.*--set states it for all trials"):
+            full_space(ModelSpec(id="mine/net", target="mine:net", search_space={name: ["a", "b"]}))
 
 
 @pytest.mark.parametrize("spec", MODELS, ids=[spec.id for spec in MODELS])

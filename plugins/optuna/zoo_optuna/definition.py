@@ -12,7 +12,7 @@ from zoo.errors import DataError, UsageError
 from zoo.lensing.draws import stable_hash
 from zoo.paths import read_json
 from zoo.plan.request import Request
-from zoo.plan.settings import SETTING_NAMES, TrainingSettings
+from zoo.plan.settings import LATER, SETTING_NAMES, TrainingSettings
 from zoo.plan.study import Best
 from zoo.results.cell import Cell
 from zoo.results.store import write_json
@@ -120,8 +120,8 @@ def trial_cell(definition: Definition, number: int, values: Mapping[str, Any]) -
         UsageError: A value is not a valid training setting.
     """
     cell = definition.cell
-    training = {**cell.training, **{name: value for name, value in values.items() if name in SETTING_NAMES}}
-    TrainingSettings(**training)
+    searched = {name: value for name, value in values.items() if name in SETTING_NAMES}
+    training = TrainingSettings(**{**cell.training, **searched}).recorded()
     hparams = {name.removeprefix("model."): value for name, value in values.items() if name not in SETTING_NAMES}
     return replace(
         cell, hparams={**cell.hparams, **hparams}, training=training, seed=training_seed(definition.study, number)
@@ -130,9 +130,9 @@ def trial_cell(definition: Definition, number: int, values: Mapping[str, Any]) -
 
 def own_values(cell: Cell, space: Mapping[str, Any]) -> dict[str, Any]:
     """Return the cell's values of the searched settings."""
+    training = {**LATER, **cell.training}
     return {
-        name: cell.training[name] if name in SETTING_NAMES else cell.hparams[name.removeprefix("model.")]
-        for name in space
+        name: training[name] if name in SETTING_NAMES else cell.hparams[name.removeprefix("model.")] for name in space
     }
 
 

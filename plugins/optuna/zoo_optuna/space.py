@@ -23,6 +23,9 @@ TRAINER_SPACE: Space = {
     "augment": ["none", "d4", "rotate"],
 }
 
+_STATED = ("optimizer", "loss", "auxiliary", "init")
+"""Settings of a training that name parts of plugins, truths or weights, which the plan resolves."""
+
 
 def full_space(spec: ModelSpec) -> Space:
     """Return all settings that can be searched for a model: those of the trainer, then those of the model.
@@ -35,6 +38,8 @@ def full_space(spec: ModelSpec) -> Space:
     """
     space, trainer = ({}, ()) if spec.fits_itself else (dict(TRAINER_SPACE), SETTING_NAMES)
     for name, dimension in spec.search_space.items():
+        if name in _STATED and name not in spec.defaults:
+            raise _misdescribed(spec, name, "a study does not search it: --set states it for all trials")
         if name not in spec.defaults and name not in trainer:
             known = (*spec.defaults, *trainer)
             raise _misdescribed(spec, name, f"it is not a hyper-parameter of the model.{nearest(name, known)}")

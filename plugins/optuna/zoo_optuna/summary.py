@@ -41,7 +41,7 @@ class TrialSummary(Record):
         val_auc_by_epoch: Macro validation AUC of each epoch.
         values: Value of each searched setting.
         seed: Seed of the training.
-        parameters: Number of trainable parameters; None if the network was not built.
+        parameters: Number of parameters; None if the network was not built.
         macs: Multiply-accumulates of the forward pass of one image; None if the network was not built or
             they cannot be counted.
         seconds: Duration; None if it has not been recorded yet.

@@ -33,7 +33,7 @@ PARAMETERS: dict[str, int] = {
     "o2": 22_203,
     "so2": 19_843,
 }
-"""Trainable parameters of each network with its defaults, in both libraries, measured by benchmarks/parameters.py."""
+"""Parameters of each network with its defaults, in both libraries, measured by benchmarks/parameters.py."""
 SHARED: dict[str, Any] = {
     "kernel_sizes": [7, 5, 5, 5, 5],
     "strides": [2, 2, 1, 1, 1],

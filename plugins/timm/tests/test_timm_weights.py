@@ -60,10 +60,11 @@ def test_rgb_weights_are_summed_and_the_head_replaced(
 def test_weights_of_an_earlier_run_keep_their_head(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     torch.manual_seed(1)
     trained = built()
-    # As the harness stores them: the network inside a classifier, beside its normalisation and golden predictions.
+    # As the harness stores them: the network inside a classifier, beside normalisation, golden predictions, detector.
     state = {f"network.{key}": value for key, value in trained.state_dict().items()}
     path = tmp_path / "weights.safetensors"
     golden = {"golden.images": torch.zeros(1, 1, 64, 64), "golden.logits": torch.zeros(1, 3)}
+    golden["detector.mean"] = torch.zeros(5)
     save_file({**state, **golden, "mean": torch.zeros(1, 1, 1), "std": torch.ones(1, 1, 1)}, path)
     torch.manual_seed(2)
     copy = built(pretrained=str(path))

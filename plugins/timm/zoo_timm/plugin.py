@@ -134,7 +134,7 @@ PARAMETERS: dict[str, int] = {
     "vgg16_bn": 134_280_131,
     "vit_tiny": 5_408_259,
 }
-"""Trainable parameters of each network with its defaults, measured by benchmarks/parameters.py."""
+"""Parameters of each network with its defaults, measured by benchmarks/parameters.py."""
 
 _CARD = """\
 {about}

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import DataError, MissingError, UsageError
-from zoo.models.weights_file import GOLDEN
+from zoo.models.weights_file import DETECTOR, GOLDEN
 from zoo.paths import regular_file, user_path
 from zoo_timm.architectures import has_weights, import_timm, weight_tags
 
@@ -238,8 +238,8 @@ def _reach_hub(architecture: str, *, hint: str) -> None:
 
 
 def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Remove the wrappers' prefixes, and all entries outside the network: constants and golden predictions."""
-    state = {key: value for key, value in state.items() if not key.startswith(GOLDEN)}
+    """Remove the wrappers' prefixes, and all entries outside the network: constants, golden predictions, detector."""
+    state = {key: value for key, value in state.items() if not key.startswith((GOLDEN, DETECTOR))}
     for prefix in _WRAPPERS * 2:
         network = {key: value for key, value in state.items() if key not in _NORMALISATION}
         if network and all(key.startswith(prefix) for key in network):
