@@ -7,6 +7,7 @@ import functools
 import math
 import os
 import platform
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -24,7 +25,9 @@ ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
 and the next one of the same size is mapped and zeroed page by page again. Other allocators ignore them."""
 THREADS_VARIABLE = "OMP_NUM_THREADS"
 GPUS_VARIABLE = "CUDA_VISIBLE_DEVICES"
-_CPUINFO = Path("/proc/cpuinfo")
+_CPUINFO, _STAT = Path("/proc/cpuinfo"), Path("/proc/stat")
+_LOAD_SECONDS = 0.3
+"""Time in which the load of the cores is measured."""
 _CGROUP = Path("/proc/self/cgroup")
 _CGROUPS = Path("/sys/fs/cgroup")
 
@@ -170,6 +173,54 @@ def gpu_names(text: str, environment: Mapping[str, str] = os.environ) -> list[st
     if len(set(names)) < len(names) or any(word.startswith("-") for word in names):
         raise UsageError(f"{text!r} is not a list of different GPUs.", hint="For example: --gpus 0,1,2,3")
     return names
+
+
+def busy_cores() -> float:
+    """Return how many of the cores that this process may use other programs keep busy; 0 where it is not known.
+
+    It measures for `_LOAD_SECONDS`, in which this process should wait.
+    """
+    before = _ticks()
+    time.sleep(_LOAD_SECONDS)
+    after = _ticks()
+    busy = 0.0
+    for core in before.keys() & after.keys():
+        working, idle = (now - then for then, now in zip(before[core], after[core], strict=True))
+        busy += working / max(working + idle, 1)
+    return busy
+
+
+def _ticks() -> dict[int, tuple[int, int]]:
+    """Return core -> times in which it worked and in which it was idle, in ticks of the system's clock."""
+    try:
+        lines = regular_file(_STAT).read_text().splitlines()
+        allowed = os.sched_getaffinity(0)
+    except (OSError, AttributeError):  # not Linux
+        return {}
+    found = {}
+    for line in lines:
+        name, *counts = line.split()
+        if name.startswith("cpu") and name != "cpu" and int(name.removeprefix("cpu")) in allowed:
+            # https://docs.kernel.org/filesystems/proc.html: user, nice, system, idle, iowait, irq, softirq, steal
+            numbers = [int(count) for count in counts[:8]]
+            idle = sum(numbers[3:5])
+            found[int(name.removeprefix("cpu"))] = (sum(numbers) - idle, idle)
+    return found
+
+
+def note_on_busy_cores(environment: Mapping[str, str] = os.environ) -> str:
+    """Return a sentence on other programs beside which a training with a thread for each core is slow, or "".
+
+    The threads wait for each other, so one core that is busy with something else delays all of them
+    (benchmarks/busy_cores.py). The number of threads stays: it decides the last digits of a training.
+    """
+    cores = usable_cores()
+    if THREADS_VARIABLE in environment or cores < 2 or not 1 <= (busy := round(busy_cores())) < cores:
+        return ""
+    return (
+        f"other programs keep {busy} of {cores} cores busy; a training with {cores} threads may then take several "
+        f"times as long as with {counted(cores - busy, 'thread')} ({THREADS_VARIABLE}={cores - busy})"
+    )
 
 
 def limit_threads() -> None:

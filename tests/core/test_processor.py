@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -155,6 +156,42 @@ def test_memory_is_what_the_control_groups_leave(tmp_path, monkeypatch, name):
 def test_affinity_counts_where_it_allows_fewer_cores_than_the_quota(group):
     group("of the container", affinity=3)
     assert usable_cores() == 3
+
+
+STAT = "cpu  9 9 9 9\n{}intr 1 2 3\n"
+BEFORE = ["cpu0 100 0 100 800 0 0 0 0 7 7", "cpu1 5 5 5 5 5 0 0 0 0 0", "cpu7 1 1 1 1 1 1 1 1 1 1"]
+AFTER = ["cpu0 120 10 100 870 0 0 0 0 7 7", "cpu1 5 5 5 25 25 10 0 50 0 0", "cpu7 9 9 9 1 1 1 1 1 1 1"]
+
+
+def test_busy_cores_are_those_that_this_process_may_use(tmp_path, monkeypatch):
+    """Core 0 works for 30 of 100 ticks; core 1 for 60 of 100, most of them stolen by its host; core 7 is not ours."""
+    stat = tmp_path / "stat"
+    stat.write_text(STAT.format("".join(f"{line}\n" for line in BEFORE)))
+    monkeypatch.setattr(processor, "_STAT", stat)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+    later = STAT.format("".join(f"{line}\n" for line in AFTER))
+    monkeypatch.setattr(processor.time, "sleep", lambda seconds: stat.write_text(later))
+    assert processor.busy_cores() == pytest.approx(0.3 + 0.6)
+    stat.unlink()
+    assert processor.busy_cores() == 0
+
+
+@pytest.mark.parametrize(
+    ("busy", "cores", "environment", "words"),
+    [
+        (1.2, 2, {}, "keep 1 of 2 cores busy; a training with 2 threads may .* with 1 thread \\(OMP_NUM_THREADS=1\\)"),
+        (2.6, 8, {}, "keep 3 of 8 cores busy; .* with 5 threads"),
+        (0.4, 2, {}, None),
+        (2.0, 2, {}, None),  # every number of threads is slow
+        (1.0, 1, {}, None),
+        (1.0, 2, {"OMP_NUM_THREADS": "1"}, None),
+    ],
+)
+def test_a_busy_machine_is_noted_before_a_training(monkeypatch, busy, cores, environment, words):
+    monkeypatch.setattr(processor, "busy_cores", lambda: busy)
+    monkeypatch.setattr(processor, "usable_cores", lambda: cores)
+    note = processor.note_on_busy_cores(environment)
+    assert note == "" if words is None else re.search(words, note)
 
 
 def test_processes_that_share_the_cores_share_the_threads(group):

@@ -23,8 +23,9 @@ from zoo.paths import in_shell, user_path
 from zoo.plan.overrides import parse_settings
 from zoo.plan.request import Request
 from zoo.plurals import counted
+from zoo.processor import note_on_busy_cores
 from zoo.registry import datasets_by_id, twins_by_id
-from zoo.run.launch import Launch
+from zoo.run.launch import LOCAL, Launch
 from zoo.run.where import Where
 from zoo.specs import LauncherSpec
 from zoo.train.team import check_batches, check_devices
@@ -82,7 +83,7 @@ def bench(
     host = host_of(ctx)
     warn_of_broken(host)
     launch: Launch = value_of(Launch, values)
-    outlives = registry.find(host, LauncherSpec, launch.launcher).outlives
+    launcher = registry.find(host, LauncherSpec, launch.launcher)
     values["device"] = launch.device(host, values["device"])
     where: Where = value_of(Where, values)
     team = where.team()
@@ -133,7 +134,7 @@ def bench(
     if detach:
         if team.started_by or fresh_test is not None or as_json:
             raise UsageError("--detach does not go with torchrun, srun, --fresh-test and --json.")
-        if outlives:
+        if launcher.outlives:
             with printing_to_stderr():
                 run_matrix(host, cells, store=store, where=where, launch=launch, submitted=lambda: True)
             echo(
@@ -151,6 +152,9 @@ def bench(
             echo(f"{left} not run, since one failed: run the command again", err=True)
             cells = cells[: len(found)]
     else:
+        alone = launcher.id == LOCAL and launch.jobs in (None, 1) and team.size == 1
+        if alone and stored < len(cells) and device_here(where.device) == "cpu" and (about := note_on_busy_cores()):
+            echo(f"note: {about}", err=True)
         with printing_to_stderr(), Watcher() as watcher:
             found = run_matrix(
                 host, cells, store=store, where=where, launch=launch, watch=watcher.watch, submitted=say_ready
