@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zoo import open_dataset
 from zoo.data.images import ImageSet, assign_splits
 from zoo.errors import DataError
+from zoo.host import load_plugins
 
 
 def image_set(count: int, **changes) -> ImageSet:
@@ -179,3 +181,36 @@ def test_another_train_seed_draws_another_subset_of_the_training_images(mark):
     first, second, again = (set(splits["train"]) for splits in drawn)
     assert first != second == again
     assert len({frozenset(usual["train"]), frozenset(first), frozenset(second)}) == 3
+
+
+def test_the_first_images_of_a_file_in_class_order_are_of_all_classes(tmp_path):
+    """Baselines, the detector of unlike images and the measurement of invariance use the first images of a split."""
+    path = tmp_path / "ordered.py"
+    path.write_text(ORDERED)
+    host = load_plugins(files=[path], environment={})
+    split = open_dataset("ordered/digits", split="train", images=1000, host=host)
+    assert len(split) == 210  # of 300: a fifth for testing, a tenth for validation
+    assert set(split.labels[:20].tolist()) == {0, 1, 2}
+    numbers = [int(name) for name in split.ids]
+    assert numbers != sorted(numbers)
+    np.testing.assert_array_equal(split.first(20)[:, 0, 0, 0], numbers[:20])
+    np.testing.assert_array_equal(split.labels, np.array(numbers) // 100)
+
+
+ORDERED = """
+import numpy as np
+
+from zoo import DatasetSpec, hookimpl
+
+
+@hookimpl
+def zoo_datasets():
+    return [DatasetSpec(id="ordered/digits", target="ordered:build", classes=("a", "b", "c"))]
+
+
+def build():
+    from zoo.data.images import ImageSet
+
+    images = np.arange(300, dtype=np.float32)[:, None, None, None] + np.zeros((1, 1, 8, 8), np.float32)
+    return ImageSet(images=images, labels=np.arange(300) // 100, ids=[str(i) for i in range(300)])
+"""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from msgspec import structs
 
 from zoo import registry
 from zoo.cli import cli
@@ -15,6 +16,7 @@ from zoo.data.open import Dataset
 from zoo.errors import DataError, TrainingError
 from zoo.inference.equivariance import measure_trained
 from zoo.models.load import load_weights
+from zoo.models.target import Target
 from zoo.results.store import WEIGHTS, open_result
 from zoo.specs import ModelSpec
 
@@ -37,6 +39,17 @@ def test_weights_are_measured_on_the_test_images_of_their_data_set(host, run_dir
     names = [layer["name"] for layer in found["layers"]]
     assert names
     assert not any(name.startswith("network.") for name in names)
+
+
+@pytest.mark.parametrize("estimates", [False, True])
+def test_answers_of_a_regression_are_no_logits(host, run_dir, monkeypatch, estimates):
+    """Mean and width have no class, and no common mean that could be taken off."""
+    trained = load_weights(host, run_dir / WEIGHTS)
+    if estimates:
+        trained.about = structs.replace(trained.about, targets=(Target(name="mass", centre=0.0, scale=1.0),))
+    images = np.random.default_rng(0).normal(size=(20, 1, 12, 12)).astype(np.float32)
+    found = measure_trained(host, trained, images, about="noise", layers=False)
+    assert (found.error.square.flips is None) == estimates
 
 
 def test_a_run_is_found_by_its_first_digits_and_files_are_measured(host, run_dir, tmp_path):

@@ -24,7 +24,7 @@ from zoo.results.files import read_file
 from zoo.results.find import good_result
 from zoo.results.schema import Failed
 from zoo.results.verify import flatten, verify_run
-from zoo.run.rerun import rerun
+from zoo.run.rerun import _as_installed, _changes, rerun
 from zoo.train.average import MovingAverage
 from zoo.train.checkpoint import CHECKPOINT, TrainingState, write_checkpoint
 from zoo.weights.find import find_weights, stored_weights
@@ -289,6 +289,17 @@ def test_a_repeated_run_agrees(run_dir, host, tmp_path, monkeypatch):
     assert content["largest"] == pytest.approx(0.5)
     assert not content["agrees"]
     assert "the device was cuda:0, is cpu" in done.stderr
+
+
+def test_a_repetition_is_of_the_installed_specs(run_dir, host):
+    """With the versions of the stored run, it would have its run id, and weights that no zoo can load."""
+    stored = store.open_result(run_dir)
+    earlier = replace(stored.cell, model_version=7, recipe=replace(stored.cell.recipe, dataset_version=9))
+    assert _as_installed(host, earlier) == stored.cell
+    before = structs.replace(stored, cell=earlier, run_id=earlier.run_id)
+    assert _changes(host, before, stored) == [
+        "toyzoo/tiny was of version 7, is of version 1", "toyzoo/stripes was of version 9, is of version 1",
+    ]  # fmt: skip
 
 
 def test_a_repetition_does_not_replace_the_run(run_dir, host, tmp_path):

@@ -89,7 +89,10 @@ def print_plan(
         fit = "fits itself" if len(alone) == 1 else "fit themselves"
         out.print(f"{', '.join(alone)} {fit}: augmentation and training settings do not apply", style="dim")
     if first.train_seed is not None:
-        out.print("each seed has training images of its own; validation and test images are the same", style="dim")
+        more = "" if first.recipe.simulator else ", where there are more than it takes"
+        out.print(
+            f"each seed has training images of its own{more}; validation and test images are the same", style="dim"
+        )
     if note := _stream_note(cells):
         out.print(note, style="dim")
     return stored

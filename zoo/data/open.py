@@ -252,7 +252,9 @@ class Dataset:
     def _split(self, name: str) -> Split:
         content = self._content
         if isinstance(content, ImageSet):
-            index = np.sort(self._splits(content, self.sizes)[name])
+            # In the order of a hash and not of the file, which may hold one class after the other: where some images
+            # serve for all, they are the first ones.
+            index = self._splits(content, self.sizes)[name]
             return Split(
                 name=name,
                 classes=self.spec.classes,

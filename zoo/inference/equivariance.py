@@ -100,7 +100,16 @@ def measure_untrained(
         raise TrainingError(
             f"{spec.id} cannot take images of {size} x {size} pixels: {type(error).__name__}: {error}"
         ) from error
-    return _measured(spec, classifier, images, about="smooth random images", run_id=None, group=group, layers=layers)
+    return _measured(
+        spec,
+        classifier,
+        images,
+        about="smooth random images",
+        run_id=None,
+        group=group,
+        layers=layers,
+        classes=not task.targets,
+    )
 
 
 def measure_trained(
@@ -131,7 +140,16 @@ def measure_trained(
         raise DataError(f"{len(images)} of the {about}: the error is measured on at least {least}.")
     spec = registry.find(host, ModelSpec, trained.about.model)
     on_device = torch.from_numpy(images).to(trained.mean.device)
-    return _measured(spec, trained, on_device, about=about, run_id=trained.about.run_id, group=group, layers=layers)
+    return _measured(
+        spec,
+        trained,
+        on_device,
+        about=about,
+        run_id=trained.about.run_id,
+        group=group,
+        layers=layers,
+        classes=not trained.about.targets,
+    )
 
 
 def own_test_images(
@@ -191,6 +209,7 @@ def _measured(
     run_id: str | None,
     group: str | None,
     layers: bool,
+    classes: bool,
 ) -> Measured:
     own_group, quality = declared_symmetry(spec, classifier.network)
     group = group or own_group
@@ -203,7 +222,7 @@ def _measured(
         image_size=images.shape[-1],
         group=group,
         quality=quality if group == own_group else None,
-        error=measure_equivariance(classifier, images, group),
+        error=measure_equivariance(classifier, images, group, classes=classes),
         # The classifier is measured, whose pixels are those of the images; its one child is the network.
         layers=tuple(msgspec.structs.replace(layer, name=layer.name.removeprefix("network.")) for layer in found),
     )

@@ -108,12 +108,21 @@ def _mean(values: Sequence[float]) -> float:
 def spread_note(variants: Sequence[Variant]) -> str:
     """Return what the spread between seeds holds, or "" where no variant has several."""
     several = [variant for variant in variants if len(variant.results) > 1 and not variant.results[0].scored]
-    own = [v.name for v in several if any(result.cell.train_seed is not None for result in v.results)]
-    shared = [variant.name for variant in several if variant.name not in own]
+    seeded = [v for v in several if any(result.cell.train_seed is not None for result in v.results)]
+    own = [variant.name for variant in seeded if not _takes_all(variant.results[0])]
+    every = [variant.name for variant in seeded if variant.name not in own]
+    shared = [variant.name for variant in several if variant not in seeded]
     what = "initial weights, order of the images and augmentation"
     parts = [f"{what} of {', '.join(shared)}, on the same training images (others: --data-seeds)"] if shared else []
     parts += [f"{what} and choice of the training images of {', '.join(own)}"] if own else []
+    parts += [f"{what} of {', '.join(every)}, on all training images that there are"] if every else []
     return f"The spread between seeds holds {'; '.join(parts)}." if parts else ""
+
+
+def _takes_all(result: Finished) -> bool:
+    """Whether a training on stored images used all that there are for training."""
+    used = result.data.counts.get("train")
+    return result.cell.recipe.simulator is None and used is not None and sum(used) < result.cell.sizes["train"]
 
 
 def spread(values: Sequence[float]) -> float:

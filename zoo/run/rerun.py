@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zoo import provenance, registry
+from zoo.data.channels import read_channels
 from zoo.data.content import pin_paths
 from zoo.errors import DataError, UsageError
 from zoo.plan.parts import ids_of
@@ -24,13 +25,14 @@ from zoo.run.launch import Launch
 from zoo.run.matrix import CellState, run_matrix
 from zoo.run.where import Where
 from zoo.scores.schema import AnyScores, Measures
-from zoo.specs import DatasetSpec, ModelSpec
+from zoo.specs import DatasetSpec, ModelSpec, SimulatorSpec
+from zoo.tasks.find import read_task, tasks_by_name
 
 if TYPE_CHECKING:
     from zoo.host import Host
 
 
-UNBOUNDED = ("log_loss", "mae", "rmse", "crps")
+UNBOUNDED = ("log_loss", "mae", "rmse", "crps", "significance")
 """Scores that may be of any size, or are in units of a truth."""
 
 
@@ -105,19 +107,26 @@ def rerun(
 
 
 def _as_installed(host: Host, cell: Cell) -> Cell:
-    """Return a cell for the plugins that are loaded: the same one where none has another version.
+    """Return a cell for the plugins that are loaded: the same one where they and their specs have the same versions.
 
     Files at paths must still be those of the stored run, except where it does not state what they were. Images from
     a folder are made anew.
     """
     dataset, model = registry.find(host, DatasetSpec, cell.data), registry.find(host, ModelSpec, cell.model)
+    asked = read_task(cell.task, tasks=tasks_by_name(host), groupings=tuple(dataset.tasks))
+    simulator = None if cell.recipe.simulator is None else registry.find(host, SimulatorSpec, cell.recipe.simulator)
     recipe = replace(
         cell.recipe,
+        dataset_version=dataset.version,
+        simulator_version=None if simulator is None else simulator.version,
+        channels=read_channels(host, ["image", *cell.recipe.channels]),
         code=provenance.image_code(host, cell.data, cell.recipe.simulator),
         content=cell.recipe.content or pin_paths(cell.recipe.params, dataset.paths)[1],
     )
     return replace(
         cell,
+        model_version=model.version,
+        task_version=asked.version,
         recipe=recipe,
         content=cell.content or pin_paths(cell.hparams, model.paths)[1],
         images={},
@@ -146,9 +155,17 @@ def _same_logits(first: Finished, second: Finished) -> bool:
 
 def _changes(host: Host, stored: Finished, again: Finished) -> list[str]:
     """Return in words what differs between the two runs beside the clock."""
-    cell = stored.cell
+    cell, now_cell = stored.cell, again.cell
+    specs = [
+        (cell.model, cell.model_version, now_cell.model_version),
+        (cell.data, cell.recipe.dataset_version, now_cell.recipe.dataset_version),
+        (cell.recipe.simulator, cell.recipe.simulator_version, now_cell.recipe.simulator_version),
+        (f"the task {cell.task}", cell.task_version or 1, now_cell.task_version or 1),
+        *((name, text, now_cell.recipe.channels.get(name)) for name, text in cell.recipe.channels.items()),
+    ]
     installed = provenance.installed_versions(host, *ids_of(cell))
-    changes = [
+    changes = [f"{name} was of version {then}, is of version {now}" for name, then, now in specs if then != now]
+    changes += [
         f"{name} was {version}, is {installed.get(name, 'absent')}"
         for name, version in cell.versions.items()
         if installed.get(name) != version

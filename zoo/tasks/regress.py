@@ -178,14 +178,15 @@ class Regress(Task):
         from zoo.models.answer_units import widened
 
         answers, values = self._each(predictions.double().numpy()), truth.double().numpy()
-        spread, middle = self.form.spread(answers, values), self.form.middle(answers)
+        spread = self.form.spread(answers, values)
+        shaped = predictions.reshape(len(predictions), len(self.names), -1)
+        factors = torch.as_tensor(spread, dtype=predictions.dtype)[:, None]
+        widths = widened(shaped, factors)
+        middle = self.form.middle(widths.double().numpy())  # the median of a flow moves with its width
         targets = [
             with_response(one, middle[:, k], values[:, k], spread=float(spread[k]))
             for k, one in enumerate(self.targets)
         ]
-        shaped = predictions.reshape(len(predictions), len(self.names), -1)
-        factors = torch.as_tensor(spread, dtype=predictions.dtype)[:, None]
-        widths = widened(shaped, factors)
         skills = 1 - self.form.crps(widths.double().numpy(), values).mean(0) / climatology(values).mean(0)
         known = (structs.replace(one, skill=float(skill)) for one, skill in zip(targets, skills, strict=True))
         return self._with(tuple(known)), widths.flatten(1)

@@ -10,16 +10,19 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from zoo_tensorboard import pictures
 from zoo_tensorboard.events import SCALARS
-from zoo_tensorboard.pictures import draw_confusion
+from zoo_tensorboard.pictures import draw, draw_confusion
 from zoo_tensorboard.plugin import event_folder
 
 from zoo.data.recipe import Recipe
+from zoo.errors import MissingError
 from zoo.host import load_plugins
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
@@ -63,7 +66,8 @@ def test_events_agree_with_the_stored_run(go, tmp_path):
     assert result.status == "ok"
     events = read(tmp_path / "store" / "tensorboard" / run_dir.relative_to(tmp_path / "store"))
     history = [json.loads(line) for line in (run_dir / store.HISTORY).read_text().splitlines()]
-    for name, tag in SCALARS.items():
+    assert SCALARS.keys() - history[0].keys() == {"val_score"}  # of tasks of plugins
+    for name, tag in ((name, tag) for name, tag in SCALARS.items() if name in history[0]):
         told = [(event.step, event.value) for event in events.Scalars(tag)]
         assert told == [(entry["epoch"], pytest.approx(entry[name], rel=1e-6)) for entry in history]
     assert len(history) == 3
@@ -81,6 +85,22 @@ def test_events_agree_with_the_stored_run(go, tmp_path):
     found, rest = store.scan(tmp_path / "store")
     assert [entry.run_id for entry in found] == [result.run_id]
     assert rest == []
+
+
+def test_a_task_without_roc_curves_has_its_other_pictures(go, monkeypatch):
+    """An error here would be logged as a fault of the plugin, and no picture would be written."""
+    result, _ = go("")
+    assert "test/roc" in dict(draw(result))
+    monkeypatch.setattr(pictures, "task_of_result", lambda result: SimpleNamespace(draws_rocs=False))
+    found = dict(draw(result))
+    assert "images/examples" in found
+    assert "test/roc" not in found
+
+    def absent(result):
+        raise MissingError("The task others/count is not provided by an installed plugin.")
+
+    monkeypatch.setattr(pictures, "task_of_result", absent)
+    assert dict(draw(result)).keys() == found.keys()
 
 
 def test_a_forced_run_replaces_the_events_and_shows_its_failure(go, tmp_path):

@@ -19,6 +19,7 @@ SCALARS = {
     "train_loss": "loss/train",
     "val_loss": "loss/validation",
     "val_auc": "validation/auc",
+    "val_score": "validation/score",
     "val_accuracy": "validation/accuracy",
     "lr": "training/learning_rate",
     "train_images_per_second": "training/images_per_second",

@@ -12,24 +12,31 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from zoo.errors import MissingError
 from zoo.paths import parse_json
 from zoo.report.plots import draw_examples, draw_images, draw_roc, with_plain_texts
 from zoo.results.files import read_file
 from zoo.results.schema import Finished
 from zoo.results.store import MISTAKES
+from zoo.results.tasks import task_of_result
 
 
 def draw(result: Finished) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Yield tag and pixels [height, width, 3] of each picture of a successful run."""
+    """Yield tag and pixels [height, width, 3] of each picture of a run, ROC curves where its task has some."""
+    try:
+        rocs = task_of_result(result).draws_rocs
+    except MissingError:  # of another plugin
+        rocs = False
     cell = result.cell
     title = f"{cell.model} on {cell.data}, seed {cell.seed}"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.png"
-        yield "test/roc", _pixels(draw_roc([result], path))
+        yield "images/examples", _pixels(draw_examples(result, path, title=title))
+        if rocs:
+            yield "test/roc", _pixels(draw_roc([result], path))
         confusion = getattr(result.test, "confusion", None)
         if confusion is not None:
             yield "test/confusion", draw_confusion(confusion, result.classes)
-        yield "images/examples", _pixels(draw_examples(result, path, title=title))
         arrays, metadata = read_file(result, MISTAKES)
         classes = parse_json(metadata["classes"])
         if "probabilities" not in arrays:
