@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,27 +13,22 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from zoo.errors import MissingError
+from zoo.errors import DataError, MissingError
 from zoo.paths import parse_json
 from zoo.report.plots import draw_examples, draw_images, draw_roc, with_plain_texts
 from zoo.results.files import read_file
 from zoo.results.schema import Finished
 from zoo.results.store import MISTAKES
-from zoo.results.tasks import task_of_result
 
 
 def draw(result: Finished) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yield tag and pixels [height, width, 3] of each picture of a run, ROC curves where its task has some."""
-    try:
-        rocs = task_of_result(result).draws_rocs
-    except MissingError:  # of another plugin
-        rocs = False
     cell = result.cell
     title = f"{cell.model} on {cell.data}, seed {cell.seed}"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.png"
         yield "images/examples", _pixels(draw_examples(result, path, title=title))
-        if rocs:
+        with contextlib.suppress(DataError, MissingError):  # a task without ROC curves, or of another plugin
             yield "test/roc", _pixels(draw_roc([result], path))
         confusion = getattr(result.test, "confusion", None)
         if confusion is not None:
