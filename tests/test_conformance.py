@@ -59,7 +59,7 @@ def test_every_model_states_its_parameters() -> None:
 
 def test_a_wrong_number_of_parameters_is_noticed() -> None:
     spec = registry.find(HOST, ModelSpec, "gconv/z2cnn")
-    with pytest.raises(ConformanceError, match=f"{spec.parameters:,} trainable parameters, but its spec states 7"):
+    with pytest.raises(ConformanceError, match=f"{spec.parameters:,} parameters, but its spec states 7"):
         check_parameters(dataclasses.replace(spec, parameters=7))
 
 

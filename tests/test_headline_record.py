@@ -123,4 +123,6 @@ def test_the_commands_of_the_page_plan_the_recorded_runs(headline, command):
 
 def test_the_commands_are_those_of_every_budget_that_cpus_ran():
     lines = re.findall(r"^zoo bench .*--precision .*$", results_page(), flags=re.M)
-    assert {line.split(" --data ")[1].split()[0] for line in lines} == {"modelA", "modelB", "published", "real_sources"}
+    assert {line.split(" --data ")[1].split()[0] for line in lines} == {
+        "modelA", "modelB", "published", "real_sources", "modelA_tnfw", "modelB_tnfw",
+    }  # fmt: skip

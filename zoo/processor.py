@@ -218,8 +218,8 @@ def note_on_busy_cores(environment: Mapping[str, str] = os.environ) -> str:
     if THREADS_VARIABLE in environment or cores < 2 or not 1 <= (busy := round(busy_cores())) < cores:
         return ""
     return (
-        f"other programs keep {busy} of {cores} cores busy; a training with {cores} threads may then take several "
-        f"times as long as with {counted(cores - busy, 'thread')} ({THREADS_VARIABLE}={cores - busy})"
+        f"other programs keep {busy} of {counted(cores, 'core')} busy; a training with {counted(cores, 'thread')} may "
+        f"then take several times as long as with {counted(cores - busy, 'thread')} ({THREADS_VARIABLE}={cores - busy})"
     )
 
 

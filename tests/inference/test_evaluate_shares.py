@@ -199,8 +199,8 @@ def test_the_same_command_goes_on_with_what_has_failed(go, host, run_dir, tmp_pa
         ({"launcher": "machines"}, "launcher='machines' needs the number of shares"),
         ({"launcher": "machines", "shards": 0}, "shards=0 must be a whole number, 1 or more"),
         ({"launcher": "machnies", "shards": 2}, "Did you mean 'machines'"),
-        ({"shards": 2}, "shards, launcher_settings, jobs and gpus need a launcher"),
-        ({"jobs": 2}, "shards, launcher_settings, jobs and gpus need a launcher"),
+        ({"shards": 2}, "shards, launcher_settings, jobs, gpus and retries need a launcher"),
+        ({"jobs": 2}, "shards, launcher_settings, jobs, gpus and retries need a launcher"),
     ],
 )
 def test_impossible_shares_are_refused_in_python(host, run_dir, tmp_path, options, message):

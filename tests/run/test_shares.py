@@ -86,7 +86,7 @@ def test_the_python_function_makes_the_same_split(go, host, recipe, whole, tmp_p
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shards": 2}, "shards, launcher_settings, jobs and gpus need a launcher"),
+        ({"shards": 2}, "shards, launcher_settings, jobs, gpus and retries need a launcher"),
         ({"launcher": "halls/machines"}, "launcher='halls/machines' needs the number of shares"),
         ({"launcher": "halls/machines", "shards": 9}, "At most: --shards 4"),
         ({"split": "tets"}, "Did you mean 'test'"),

@@ -118,6 +118,7 @@ def check_optimizer(host: Host, name: str) -> None:
 
     import torch
 
+    from zoo.paths import parse_json
     from zoo.train.optimizers import set_state, state_of
     from zoo.train.parts import checked_optimizer
 
@@ -143,7 +144,7 @@ def check_optimizer(host: Host, name: str) -> None:
     copied = copy.deepcopy(layer)
     other = make(list(copied.parameters()), 1e-2, 0.0)
     tensors, values = copy.deepcopy(state_of(optimizer))  # what a checkpoint holds
-    set_state(other, tensors | json.loads(json.dumps(values)))
+    set_state(other, tensors | parse_json(json.dumps(values)))
     ends = stepped(layer, optimizer, 10), stepped(copied, other, 10)
     _require(ends[0] < before, f"{spec.id} does not lower a loss in 20 steps")
     _require(

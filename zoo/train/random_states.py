@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.paths import parse_json
+
 
 def seed_all(seed: int) -> None:
     """Seed the shared generators of torch, NumPy and Python: networks of plugins may draw from any of them."""
@@ -41,7 +43,7 @@ def set_random_states(states: Mapping[str, Tensor], device: torch.device, transf
     torch.set_rng_state(states["random"])
     transform.set_state(states["transform"])
     if "other_random" in states:  # not in checkpoints of earlier versions
-        (version, numbers, gauss), numpy = json.loads(bytes(states["other_random"].tolist()))
+        (version, numbers, gauss), numpy = parse_json(bytes(states["other_random"].tolist()))
         random.setstate((version, tuple(numbers), gauss))
         np.random.set_state(tuple(numpy))  # noqa: NPY002 - see `seed_all`
     own = states.get("device_random")
