@@ -41,3 +41,15 @@ def test_training_and_validation_images_are_named(host, weights, tmp_path, split
         assert (warned in done.stderr) == seen
         marked = [f"simulated as a {SPLIT_WORDS[split]} image" in row["notes"] for row in json.loads(done.stdout)]
         assert marked == [seen] * 3 + [False]
+
+
+@pytest.mark.parametrize("kind", ["npy", "fits", "hdf5"])
+def test_exported_training_images_are_named_too(host, weights, tmp_path, kind):
+    for split, warned in (("train", True), ("test", False)):
+        folder = tmp_path / split
+        words = ["data", "export", "toyzoo/stripes", "--split", split, "--budget", "smoke", "--format", kind]
+        done = CliRunner().invoke(cli, [*words, "--out", str(folder)], obj=host)
+        assert done.exit_code == 0, done.output
+        answered = CliRunner().invoke(cli, ["predict", str(weights), str(folder), "--pixel-scale", "0.1"], obj=host)
+        assert answered.exit_code == 0, answered.output
+        assert ("simulated as training or validation images of toyzoo/stripes" in answered.stderr) == warned

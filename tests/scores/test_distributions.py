@@ -147,3 +147,15 @@ def test_quantiles_state_no_wider_interval_than_their_own():
 
 def test_a_form_is_known_by_its_columns():
     assert all(form_of(form.columns) is form for form in FORMS.values())
+
+
+def test_the_crps_of_quantiles_is_half_a_percent_too_low():
+    """The figures of docs/tasks.md: a network that answers the quantiles of all truths has a skill of about .005."""
+    truth = norm.ppf((np.arange(4000) + 0.5) / 4000)[:, None]
+
+    def skill(form, answer):
+        constant = np.tile(answer, (len(truth), 1, 1))
+        return 1 - form.crps(constant, truth).mean() / climatology(truth).mean()
+
+    assert skill(QUANTILES, np.quantile(truth, LEVELS)) == pytest.approx(0.005, abs=0.001)
+    assert abs(skill(GAUSSIAN, [truth.mean(), np.log(truth.std())])) < 5e-4

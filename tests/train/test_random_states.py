@@ -54,7 +54,7 @@ def test_states_are_set_back():
     np.random.normal(size=3)  # noqa: NPY002 - the shared generator is meant
 
     def draws():
-        shared = np.random.normal(size=5)  # noqa: NPY002 - see above
+        shared = np.random.normal(size=5)  # noqa: NPY002 - the shared generator is meant
         return [
             torch.rand(3).tolist(),
             shared.tolist(),

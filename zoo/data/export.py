@@ -92,6 +92,15 @@ def read_export(path: Path) -> Export:
     return read_record(content, Export, what=str(path))
 
 
+def export_of(path: Path) -> Export | None:
+    """Return the description of the export whose file of images lies at a path; None where it is of no export."""
+    try:
+        export = read_export(path.with_name(DESCRIPTION))
+    except (DataError, ValueError):  # nearly always there is none; a path without a name has no neighbours
+        return None
+    return export if export.images == path.name else None
+
+
 def check_files(folder: Path, export: Export) -> None:
     """Compare the files of an export that are there with their checksums: predictions are made from them.
 

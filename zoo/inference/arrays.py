@@ -36,15 +36,10 @@ def read_npy_file(path: Path, channels: int, chosen: str | None) -> Iterator[Par
 
 
 def _scale_of_export(path: Path) -> PixelScale | None:
-    from zoo.data.export import DESCRIPTION, read_export
+    from zoo.data.export import DESCRIPTION, export_of
 
-    try:
-        export = read_export(path.with_name(DESCRIPTION))
-    except DataError:  # nearly always there is none
-        return None
-    if export.images != path.name or not export.pixel_scale:
-        return None
-    return PixelScale(export.pixel_scale, DESCRIPTION)
+    export = export_of(path)
+    return PixelScale(export.pixel_scale, DESCRIPTION) if export is not None and export.pixel_scale else None
 
 
 def _part(content: Content) -> Part:

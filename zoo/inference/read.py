@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +90,19 @@ def read_pictures(paths: Iterable[Path | Skipped], *, channels: int) -> Iterator
             yield path
             continue
         try:
+            origin = _origin_of_export(path)
             for part in _open(path, channels):
-                yield from _pictures(path, part, channels)
+                yield from _pictures(path, replace(part, origin=part.origin or origin), channels)
         except Exception as error:
             yield _skipped(shown(path), error)
+
+
+def _origin_of_export(path: Path) -> Origin | None:
+    """Return the split that `zoo data export` wrote to a file; None for other files."""
+    from zoo.data.export import export_of
+
+    export = export_of(path)
+    return None if export is None else Origin(export.data, export.recipe.dataset_version, export.split)
 
 
 def _pictures(path: Path, part: Part, channels: int) -> Iterator[Picture | Skipped]:

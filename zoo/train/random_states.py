@@ -16,7 +16,7 @@ from zoo.paths import parse_json
 def seed_all(seed: int) -> None:
     """Seed the shared generators of torch, NumPy and Python: networks of plugins may draw from any of them."""
     torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - the shared generator is what is seeded
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - plugins draw from the shared one
     random.seed(seed)
 
 
@@ -28,7 +28,7 @@ def random_states(device: torch.device, transform: torch.Generator) -> dict[str,
         transform: Generator of the augmentation.
     """
     states = {"random": torch.get_rng_state(), "transform": transform.get_state()}
-    kind, keys, *rest = np.random.get_state()  # noqa: NPY002 - see `seed_all`
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002 - plugins draw from the shared one
     text = json.dumps([random.getstate(), [kind, np.asarray(keys).tolist(), *rest]])
     states["other_random"] = torch.tensor(list(text.encode()), dtype=torch.uint8)
     if device.type == "cuda":
@@ -45,7 +45,7 @@ def set_random_states(states: Mapping[str, Tensor], device: torch.device, transf
     if "other_random" in states:  # not in checkpoints of earlier versions
         (version, numbers, gauss), numpy = parse_json(bytes(states["other_random"].tolist()))
         random.setstate((version, tuple(numbers), gauss))
-        np.random.set_state(tuple(numpy))  # noqa: NPY002 - see `seed_all`
+        np.random.set_state(tuple(numpy))  # noqa: NPY002 - plugins draw from the shared one
     own = states.get("device_random")
     if own is not None and device.type == "cuda":
         torch.cuda.set_rng_state(own, device)

@@ -194,6 +194,8 @@ def zoo_datasets() -> list[DatasetSpec]:
             id="deeplense/deeplense-folder",
             target="zoo_deeplense.folder:build",
             check="zoo_deeplense.folder:check",
+            version=2,
+            changes={"2": "the images of a split are in the order of a hash and not of their file"},
             summary="DeepLense's released files, every layout: --set data.root=DIR",
             classes=CLASSES,
             tasks=TASKS,

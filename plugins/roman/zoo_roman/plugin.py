@@ -44,6 +44,8 @@ def zoo_datasets() -> list[DatasetSpec]:
             id="roman/challenge",
             target="zoo_roman.images:build",
             check="zoo_roman.images:check",
+            version=2,
+            changes={"2": "the images of a split are in the order of a hash and not of their file"},
             summary="labelled files of the Roman Strong Lens Data Challenge: --set data.file=FILE",
             classes=("no_substructure", "substructure"),
             normal=("no_substructure",),

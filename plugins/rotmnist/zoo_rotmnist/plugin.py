@@ -27,6 +27,8 @@ def zoo_datasets() -> list[DatasetSpec]:
             id="rotmnist/rotmnist5k",
             target="zoo_rotmnist.digits:build",
             check="zoo_rotmnist.digits:check",
+            version=2,
+            changes={"2": "the images of a split are in the order of a hash and not of their file"},
             summary="5,000 real MNIST digits, randomly rotated: a test of equivariance with real images",
             classes=tuple(f"digit_{digit}" for digit in range(10)),
             params={"rotated": True, "angle_seed": 0},
